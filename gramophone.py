@@ -1,0 +1,37 @@
+"""The console script: one command line out of those of the engine, the presets and the render house."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+import engine.cli
+import presets.cli
+import render.cli
+
+app = typer.Typer(
+    name="gramophone",
+    help="Play stems through a sound you love: learn it once as a preset, then render.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(render.cli.app)
+app.add_typer(presets.cli.app, name="preset")
+app.add_typer(engine.cli.app)
+
+
+@app.callback(invoke_without_command=True)
+def _root(show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if show:
+        typer.echo(f"gramophone {version('gramophone')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; the entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
