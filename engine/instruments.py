@@ -174,9 +174,8 @@ def sing(
     air = band(rng.standard_normal(samples), rate, 400.0, 9000.0, 1)
     inhale = np.clip(np.gradient(level) * 30.0, 0.0, 1.0)
     air *= np.interp(np.arange(samples) * CONTROL_HZ / rate, np.arange(frames), level + 0.6 * glide(inhale, 0.12))
-    throat = np.fft.irfft(
-        resonances(np.fft.rfftfreq(1024, 1.0 / rate)[None], np.asarray(formants.mean(0) * size, np.float64)[None])[0]
-    )
+    bins: Signal = np.linspace(0.0, rate / 2.0, 513)[None]
+    throat = np.fft.irfft(resonances(bins, formants.mean(0)[None] * size)[0])
     return np.asarray(sound + breath * convolve(air, throat))
 
 

@@ -50,7 +50,7 @@ def test_no_click_at_the_edges(name: str, bars: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("name", ["riff", "voice", "organ", "choir"])
 def test_in_key(name: str, bars: dict[str, np.ndarray]) -> None:
-    """At least nine tenths of the energy between 120 and 480 Hz (above, fifth harmonics leave it) is within 60 cents of D minor."""
+    """Nine tenths of the energy from 120 to 480 Hz (above, fifth harmonics leave the key) are 60 cents from D minor."""
     f, power = _spectrum(bars[name])
     inside = (f > 120.0) & (f < 480.0)
     pitch = 69.0 + 12.0 * np.log2(f[inside] / 440.0)
@@ -68,7 +68,7 @@ def test_bass_holds_the_root(bars: dict[str, np.ndarray]) -> None:
 
 
 def test_drums_on_the_beat(bars: dict[str, np.ndarray]) -> None:
-    """The snare is on beats two and four: 2–9 kHz rises there more than tenfold within 20 ms (humanly early or late)."""
+    """The snare is on beats two and four: 2–9 kHz rises there more than tenfold within 20 ms."""
     mono = bars["drums"].mean(axis=0)
     crisp = np.convolve(mono, [1.0, -2.0, 1.0], "same") ** 2
     for beat in (1, 3):
@@ -79,7 +79,8 @@ def test_drums_on_the_beat(bars: dict[str, np.ndarray]) -> None:
 
 def test_stems_share_a_tempo() -> None:
     """Ten seconds are exactly four bars, so that stems of the default length loop and stack."""
-    assert material.BAR_S * 4.0 == pytest.approx(10.0, abs=1e-12)
+    four_bars_s = 4.0 * material.BAR_S
+    assert four_bars_s == pytest.approx(10.0, abs=1e-12)
     assert material.make("bass").shape == (2, 441000)
 
 
@@ -91,7 +92,7 @@ def test_same_seed_same_bytes(name: str) -> None:
     assert takes[0] != takes[2]
 
 
-@pytest.mark.parametrize("rate", [8000, 22050, 48000, 96000])
+@pytest.mark.parametrize("rate", [8000, 96000])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_rate_and_length(name: str, rate: int) -> None:
     """Every rate works down to 8 kHz, and a length is rounded to the nearest sample."""
