@@ -1,6 +1,5 @@
 """The console script: one command line out of those of the engine, the presets and the render house."""
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -24,7 +23,9 @@ app.add_typer(engine.cli.app)
 @app.callback(invoke_without_command=True)
 def _root(show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
     if show:
-        typer.echo(f"gramophone {version('gramophone')}")
+        from presets.version import gramophone_version
+
+        typer.echo(f"gramophone {gramophone_version()}")
         raise typer.Exit
 
 
