@@ -30,9 +30,10 @@ $(VENV)/made:
 	@touch $@
 
 $(VENV)/installed: $(VENV)/made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	@echo "installing Gramophone into $(VENV); PyTorch is large, the first time takes some minutes"
+	$(BIN)/python -m pip install -qq --editable .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install -qq --editable '.[dev]'
 	@touch $@
