@@ -16,6 +16,7 @@ class Recipe:
     source: str
     use: str
     parts: tuple[str, ...]
+    module: str
     weights: str = "none"
     hidden: bool = False
 
@@ -27,6 +28,7 @@ _ALL = (
         "Gramophone; the limit of Ulyanov & Lebedev 2016 in closed form (arc-cosine kernel, Cho & Saul 2009)",
         "the default: any stem, any sound",
         ("log magnitude at three resolutions", "arc-cosine kernel of 11-frame patches", "waveform L-BFGS"),
+        "engine.methods.kernel",
     ),
     Recipe(
         "ulyanov",
@@ -34,8 +36,9 @@ _ALL = (
         "Ulyanov & Lebedev 2016, 'Audio texture synthesis and style transfer'",
         "the reference everything is compared with; slow, mono detail lost in phase reconstruction",
         ("log magnitude", "random 11-frame convolution", "spectrogram L-BFGS", "Griffin-Lim"),
+        "engine.methods.ulyanov",
     ),
-    Recipe("identity", "The stem, untouched", "for tests", "checking everything around the engine", (), hidden=True),
+    Recipe("identity", "The stem, untouched", "for tests", "checking everything around the engine", (), "engine.methods.identity", hidden=True),
 )
 RECIPES: Mapping[str, Recipe] = {r.name: r for r in _ALL if not r.hidden}
 _BY_NAME = {r.name: r for r in _ALL}

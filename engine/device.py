@@ -1,0 +1,79 @@
+"""Where the work is done: picking a device, and making a CPU's arithmetic as fast as it is exact."""
+
+import ctypes
+import ctypes.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+
+from engine.errors import DeviceError
+
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's mallopt
+
+
+def pick(name: str = "auto") -> torch.device:
+    """The device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; `DeviceError` if it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"device is {name!r}; expected auto, cpu, cuda, cuda:N or mps") from None
+    there = {
+        "cpu": lambda: True,
+        "cuda": lambda: torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available,
+    }.get(device.type)
+    if there is None:
+        raise DeviceError(f"device is {name!r}; expected auto, cpu, cuda, cuda:N or mps")
+    if not there():
+        raise DeviceError(f"device {name!r} is not on this machine; use --device auto or cpu")
+    return device
+
+
+@cache
+def _product_precision() -> str:
+    """The fastest matrix-product setting that keeps float32 accuracy on this CPU.
+
+    ``medium`` hands products to oneDNN, 2.5 times faster than the default on AVX-512 machines and just as exact there;
+    on a CPU with bfloat16 matrix units it would round, so the error is measured once and not assumed.
+    """
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.randn(96, 512, generator=g), torch.randn(512, 96, generator=g)
+    exact = a.double() @ b.double()
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        error = ((a @ b).double() - exact).norm() / exact.norm()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return "medium" if float(error) < 2e-6 else "highest"
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let glibc keep freed blocks: else each 10 MB temporary is unmapped and faulted in again (a third of the time)."""
+    if sys.platform.startswith("linux") and (name := ctypes.util.find_library("c")) and "libc.so.6" in name:
+        libc = ctypes.CDLL(name)
+        libc.mallopt(_MMAP_THRESHOLD, 64 * 2**20)
+        libc.mallopt(_TRIM_THRESHOLD, 512 * 2**20)
+
+
+@contextmanager
+def arranged(device: torch.device) -> Iterator[None]:
+    """Run heavy work on ``device`` with its best exact settings; the caller's are restored after."""
+    if device.type != "cpu":
+        yield
+        return
+    _keep_freed_memory()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(_product_precision())
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

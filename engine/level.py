@@ -1,0 +1,125 @@
+"""Levels around the solver: one loudness going in, the stem's own coming out, and silence left alone."""
+
+import torch
+from torch import Tensor
+
+from engine.spectra import Resolution, mel_filters
+
+ANALYSIS_RMS = 0.1
+GATE_DBFS = -80.0
+GATE_RMS = 10 ** (GATE_DBFS / 20)
+RESOLUTION = 2048  # n_fft at 22 050 Hz of the spectra levels are taken from
+BANDS = 40
+BLOCK_S = 0.05
+HUSH_S = 0.012
+
+
+def rms(x: Tensor) -> Tensor:
+    """Root mean square over channels and samples of ``[..., channels, samples]``, shape ``[...]``."""
+    return x.square().mean((-2, -1)).sqrt()
+
+
+def active_rms(x: Tensor, rate: int) -> float:
+    """RMS of the blocks of ``[channels, samples]`` (50 ms) that are above the gate and within 40 dB of the loudest."""
+    size = max(1, round(BLOCK_S * rate))
+    power = torch.nn.functional.pad(x.square().mean(0), (0, -x.shape[-1] % size)).view(-1, size).mean(1)
+    last = x.shape[-1] - (power.shape[0] - 1) * size
+    power[-1] *= size / last
+    loud = power > max(1e-4 * float(power.max()), GATE_RMS**2)
+    return float(power[loud].mean().sqrt()) if bool(loud.any()) else 0.0
+
+
+class PreEmphasis:
+    """Half of the spectral tilt that stem and style share, taken off before analysis and put back after.
+
+    Losses on log1p magnitude listen to loud bands; flattening half way (in dB, 40 mel bands, down to 50 dB below the
+    loudest) lets the treble count without letting noise rule.  Zero phase, so nothing moves in time.
+    """
+
+    def __init__(self, stem_power: Tensor, style_power: Tensor, res: Resolution, rate: int) -> None:
+        """``*_power`` is the mean power of each bin ``[bins]`` of the stem and the style at the same level."""
+        self.rate = rate
+        filters = mel_filters(res, rate, BANDS).to(stem_power)
+        band = 10 * (filters @ (stem_power + style_power) / 2 + 1e-20).log10()
+        db = (band.clamp_min(float(band.max()) - 50) / 2).double().cpu()
+        self.db = db - db.mean()
+        frequencies = res.frequencies(rate).double()
+        self.centres = (filters.cpu().double() @ frequencies).clamp_min(1e-3)
+
+    def gains(self, frequencies: Tensor) -> Tensor:
+        """Linear gain of the emphasis at ``frequencies`` in Hz (below 1 in bands the pair is loud in)."""
+        at = torch.searchsorted(self.centres, frequencies.double().cpu().contiguous()).clamp(1, BANDS - 1)
+        low, high = self.centres[at - 1], self.centres[at]
+        weight = ((frequencies.double().cpu() - low) / (high - low)).clamp(0, 1)
+        db = self.db[at - 1] * (1 - weight) + self.db[at] * weight
+        return torch.pow(10.0, -db / 20).to(frequencies)
+
+    def filter(self, x: Tensor, *, undo: bool = False) -> Tensor:
+        """Filter ``[..., samples]`` by the emphasis, or by its inverse."""
+        n = x.shape[-1]
+        size = Resolution.at(self.rate, 8192).n_fft + n
+        size += -size % 64
+        spectrum = torch.fft.rfft(x, size)
+        gain = self.gains(torch.arange(spectrum.shape[-1], device=x.device) * (self.rate / size))
+        gain = 1 / gain if undo else gain
+        return torch.fft.irfft(spectrum * gain.to(x), size)[..., :n]
+
+
+def silent_runs(x: Tensor, rate: int, shortest_s: float = 0.02) -> Tensor:
+    """True where all channels of ``[channels, samples]`` are exactly zero for ``shortest_s`` or more: ``[samples]``."""
+    zero = torch.nn.functional.pad((x == 0).all(0).to(torch.int8), (1, 1))
+    edges = zero.diff()
+    starts, ends = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
+    whole = (starts == 0) & (ends == x.shape[-1])
+    keep = (ends - starts >= max(1, round(shortest_s * rate))) | whole
+    marks = torch.zeros(x.shape[-1] + 1, dtype=torch.int32)
+    marks[starts[keep].cpu()] += 1
+    marks[ends[keep].cpu()] -= 1
+    return marks[:-1].cumsum(0).bool()
+
+
+def keep_silence(styled: Tensor, stem: Tensor, rate: int) -> Tensor:
+    """``styled`` with every run of digital silence in ``stem`` given back exactly, faded over a millisecond around it."""
+    silent = silent_runs(stem, rate)
+    if not bool(silent.any()):
+        return styled
+    width = max(1, rate // 1000)
+    padded = torch.nn.functional.pad(silent.float()[None, None], (width, width), value=0.0)
+    near = torch.nn.functional.avg_pool1d(padded, 2 * width + 1, 1)[0, 0]
+    near = torch.where(silent, torch.ones_like(near), (2 * near).clamp(0, 1)).to(styled)
+    return torch.where(silent.to(styled.device), stem, styled * (1 - near) + stem * near)
+
+
+def _levels(x: Tensor, hop: int) -> Tensor:
+    """Level in dB (floor −120) of ``[channels, samples]`` around every multiple of ``hop``, over four hops."""
+    power = torch.nn.functional.pad(x.square().mean(0), (2 * hop, 2 * hop + -x.shape[-1] % hop))
+    blocks = power.view(-1, hop).mean(1)
+    around = torch.nn.functional.avg_pool1d(blocks[None], 4, 1)[0]
+    return 10 * (around + 1e-12).log10()
+
+
+def hush(styled: Tensor, stem: Tensor, rate: int) -> Tensor:
+    """Turn ``styled`` down where it is louder than a quiet ``stem``: gaps and tails keep the stem's noise floor.
+
+    Levels over 12 ms of ``[channels, samples]`` are compared; the reduction fades in between 10 and 22 dB below the
+    stem's own level and never touches louder passages, so sustained notes keep the style's envelope.
+    """
+    hop = max(1, round(HUSH_S * rate / 4))
+    before, after = _levels(stem, hop), _levels(match(styled, stem), hop)
+    level = 20 * torch.tensor(max(active_rms(stem, rate), 1e-6)).log10()
+    quiet = ((level - 10 - before) / 12).clamp(0, 1)
+    gain = quiet * (before - after).clamp(-60, 0)
+    return styled * torch.pow(10.0, _interpolate(gain, hop, stem.shape[-1]) / 20)
+
+
+def _interpolate(values: Tensor, hop: int, samples: int) -> Tensor:
+    """Straight lines through ``values``, one every ``hop`` samples: ``[samples]``."""
+    rise = torch.arange(hop, dtype=values.dtype, device=values.device) / hop
+    lines = values[:-1, None] + (values[1:] - values[:-1])[:, None] * rise
+    return lines.flatten()[:samples]
+
+
+def match(styled: Tensor, stem: Tensor) -> Tensor:
+    """``styled`` at the RMS of ``stem`` (both ``[channels, samples]``); silence stays as it is."""
+    loud = float(rms(styled))
+    return styled if loud < 1e-9 else styled * (float(rms(stem)) / loud)

@@ -1,0 +1,207 @@
+"""The terms a recipe's loss is made of: each sees the spectra of a batch of waveforms and gives one loss per problem.
+
+A term is built once from the stem (what must stay) or the target (what must come) and called at every evaluation with
+a `Picture`.  Every term is divided by what it is at a known point, so a weight means the same on every pair of sounds.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine import kernel
+from engine.spectra import Resolution, chroma_filters, linked_magnitude, log_magnitude, mel_filters
+
+Term = Callable[["Picture"], Tensor]
+
+
+class Picture:
+    """The spectra of waveforms ``[batch, channels, samples]``, each computed when first asked for and then kept."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+        self._magnitude: dict[Resolution, Tensor] = {}
+        self._log: dict[Resolution, Tensor] = {}
+
+    def magnitude(self, res: Resolution) -> Tensor:
+        """Linked magnitude ``[batch, bins, frames]``."""
+        if res not in self._magnitude:
+            self._magnitude[res] = linked_magnitude(self.x, res)
+        return self._magnitude[res]
+
+    def log(self, res: Resolution) -> Tensor:
+        """``log(1 + magnitude)``, ``[batch, bins, frames]``."""
+        if res not in self._log:
+            self._log[res] = log_magnitude(self.magnitude(res))
+        return self._log[res]
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A sum of terms with weights."""
+
+    terms: Sequence[tuple[float, Term]]
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """The weighted sum, ``[batch]``."""
+        total = torch.zeros(picture.x.shape[0], dtype=picture.x.dtype, device=picture.x.device)
+        for weight, term in self.terms:
+            total = total + weight * term(picture)
+        return total
+
+
+class Style:
+    """Squared MMD to a target's patches over its value ``at`` the stem: 1 = untreated, 0 = the style's statistics."""
+
+    def __init__(self, res: Resolution, frames: Tensor, v: Tensor, u: Tensor, at: Picture | None = None) -> None:
+        """``frames`` is the target's log magnitude ``[bins, frames]``; ``v`` and ``u`` weigh its and the stem's patches."""
+        self.res, self.frames, self.v, self.u = res, frames, v, u
+        self.constant = kernel.self_term(frames, v)
+        self.unit: Tensor | float = 1.0
+        if at is not None:
+            self.unit = self(at).clamp_min(1e-12)
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """Relative style distance, ``[batch]``."""
+        cross = kernel.cross_terms(picture.log(self.res), self.frames, self.u, self.v)
+        return (cross + self.constant) / self.unit
+
+
+class Content:
+    """Distance of every patch to the stem's own, over the stem's energy in the same kernel."""
+
+    def __init__(self, res: Resolution, stem: Picture) -> None:
+        self.res, self.stem = res, stem.log(res)
+        self.weights = self.stem.new_ones(self.stem.shape[0], self.stem.shape[-1] - kernel.WIDTH + 1)
+        energy = kernel.squared_norms(self.stem.mT, kernel.WIDTH).sum(-1) / 2
+        self.unit = energy.clamp_min(1e-12)
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """Relative content distance, ``[batch]``."""
+        return kernel.content(picture.log(self.res), self.stem, self.weights) / self.unit
+
+
+def whiten(log: Tensor, width: int = 25) -> Tensor:
+    """What stands above the moving average over ``width`` bins: pitch without the spectral envelope.
+
+    ``[batch, bins, frames]`` in and out.
+    """
+    flat = log.mT
+    mean = torch.nn.functional.avg_pool1d(flat, width, 1, width // 2, count_include_pad=False)
+    return (flat - mean).relu().mT
+
+
+class Whitened:
+    """`Content` on the whitened spectrum: the stem's pitches, whatever envelope the style gives them."""
+
+    def __init__(self, res: Resolution, stem: Picture) -> None:
+        self.res, self.stem = res, whiten(stem.log(res))
+        self.weights = self.stem.new_ones(self.stem.shape[0], self.stem.shape[-1] - kernel.WIDTH + 1)
+        energy = kernel.squared_norms(self.stem.mT, kernel.WIDTH).sum(-1) / 2
+        self.unit = energy.clamp_min(1e-12)
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """Relative distance of the whitened spectra, ``[batch]``."""
+        return kernel.content(whiten(picture.log(self.res)), self.stem, self.weights) / self.unit
+
+
+class Chroma:
+    """1 − cosine of chroma frames, each weighted by how much pitch the stem has there."""
+
+    def __init__(self, res: Resolution, rate: int, stem: Picture, low_hz: float = 60.0) -> None:
+        filters = chroma_filters(res, rate, low_hz=low_hz).to(stem.x)
+        self.top = int((res.frequencies(rate) < 3500).sum())
+        self.res, self.filters = res, filters[:, : self.top].contiguous()
+        chroma = self._chroma(stem)
+        norm = chroma.norm(dim=1)
+        self.direction = chroma / norm.clamp_min(1e-12)[:, None]
+        self.weights = norm / norm.sum(-1, keepdim=True).clamp_min(1e-12)
+
+    def _chroma(self, picture: Picture) -> Tensor:
+        return self.filters @ picture.magnitude(self.res)[:, : self.top]
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """Mean angle of the chroma, ``[batch]``, 0…1."""
+        chroma = self._chroma(picture)
+        cosine = (chroma * self.direction).sum(1) / (chroma.square().sum(1) + 1e-12).sqrt()
+        return (self.weights * (1 - cosine)).sum(-1)
+
+
+class Rhythm:
+    """1 − correlation of onset envelopes (Tomczak 2018's rhythm loss, on mel bands)."""
+
+    def __init__(self, res: Resolution, rate: int, stem: Picture, bands: int = 64) -> None:
+        self.res, self.filters = res, mel_filters(res, rate, bands).to(stem.x)
+        self.onsets = self._normalised(stem)
+
+    def _normalised(self, picture: Picture) -> Tensor:
+        power = self.filters @ picture.magnitude(self.res).square()
+        level = log_magnitude(10 * (power + 1e-10).sqrt())
+        onset = level.diff(dim=-1).relu().mean(1)
+        onset = onset - onset.mean(-1, keepdim=True)
+        return onset / (onset.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """1 − correlation, ``[batch]``, 0…2."""
+        return 1 - (self._normalised(picture) * self.onsets).sum(-1)
+
+
+class Moments:
+    """Distance of the mean and deviation over time of each log mel band to the target's, over that at the stem.
+
+    First and second moments of a band carry most of a timbre; the kernel alone is slow to move them.
+    """
+
+    def __init__(
+        self, res: Resolution, rate: int, frames: Tensor, weights: Tensor, stem: Picture, bands: int = 64
+    ) -> None:
+        """``frames`` is the target's log magnitude ``[bins, frames]``, ``weights`` ``[frames]`` what each counts."""
+        self.res, self.filters = res, mel_filters(res, rate, bands).to(stem.x)
+        self.mean, self.deviation = self._moments(frames.exp() - 1, weights)
+        self.weights = active_frames(stem.magnitude(res))
+        self.unit: Tensor | float = 1.0
+        self.unit = self(stem).clamp_min(1e-9)
+
+    def _moments(self, magnitude: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        level = (1 + 100 * (self.filters @ magnitude.square())).log()
+        mean = (level * weights[..., None, :]).sum(-1)
+        variance = ((level - mean[..., None]).square() * weights[..., None, :]).sum(-1)
+        return mean, (variance + 1e-4).sqrt()
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """Relative squared distance, ``[batch]``."""
+        mean, deviation = self._moments(picture.magnitude(self.res), self.weights)
+        return ((mean - self.mean).square() + (deviation - self.deviation).square()).mean(-1) / self.unit
+
+
+def active_frames(magnitude: Tensor) -> Tensor:
+    """Equal weights over the frames within 60 dB of the loudest: ``[batch, bins, frames]`` to ``[batch, frames]``."""
+    energy = magnitude.square().sum(1)
+    active = (energy > 1e-6 * energy.amax(1, keepdim=True)) & (energy > 0)
+    return active / active.sum(1, keepdim=True).clamp_min(1).to(magnitude.dtype)
+
+
+def active_patches(magnitude: Tensor) -> Tensor:
+    """`active_frames` for patches: ``[batch, bins, frames]`` to ``[batch, patches]``."""
+    energy = kernel.window_sum(magnitude.square().sum(1), kernel.WIDTH)
+    active = (energy > 1e-6 * energy.amax(1, keepdim=True)) & (energy > 0)
+    return active / active.sum(1, keepdim=True).clamp_min(1).to(magnitude.dtype)
+
+
+class Energy:
+    """Mean squared difference of frame levels, in units of 6 dB, the mean level left free."""
+
+    def __init__(self, res: Resolution, stem: Picture, floor: float = 1e-6) -> None:
+        self.res, self.floor = res, floor
+        self.level = self._level(stem)
+
+    def _level(self, picture: Picture) -> Tensor:
+        power = picture.magnitude(self.res).square().mean(1)
+        return 10 / 2.302585093 * (power + self.floor).log()
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """Mean of (difference / 6 dB)², ``[batch]``."""
+        difference = self._level(picture) - self.level
+        difference = difference - difference.mean(-1, keepdim=True)
+        return (difference / 6).square().mean(-1)
