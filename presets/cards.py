@@ -57,12 +57,20 @@ class BlendPart(_Record):
     content_hash: Digest
 
 
-class Card(_Record):
+class Use(_Record):
+    """How a render uses a preset when it is told nothing else, and under which licence it may."""
+
+    amount: float = Field(default=1.0, ge=0, le=1)
+    chain: Chain = ()
+    licence: Line = ""
+
+
+class Card(Use):
     """What is known of a preset beside its tensors.
 
     ``rate`` is the rate in Hz the target holds for, ``loudness_dbfs`` the mean square of the references' active audio,
-    ``amount`` and ``chain`` what a render uses when it is told nothing else, ``learn_key`` the digest of all that
-    learning depended on (None for a blend), ``tensors_sha256`` the digest the tensors must have.
+    ``learn_key`` the digest of all that learning depended on (None for a blend), ``tensors_sha256`` the digest the
+    tensors must have.
     """
 
     format: Literal[1] = 1
@@ -73,9 +81,6 @@ class Card(_Record):
     loudness_dbfs: float | None = None
     created_by: Line
     created: Line
-    licence: Line = ""
-    amount: float = Field(default=1.0, ge=0, le=1)
-    chain: Chain = ()
     learn_key: Digest | None = None
     blend_of: tuple[BlendPart, ...] = ()
     tensors_sha256: Digest
@@ -99,6 +104,14 @@ def make(**fields: Any) -> Card:
     """A card of ``fields``; `PresetError` says which of them a card cannot hold."""
     try:
         return Card(**fields)
+    except ValidationError as error:
+        raise PresetError(f"the preset's card cannot hold {_first(error)}") from error
+
+
+def check_use(**fields: Any) -> None:
+    """Raise `PresetError` when ``fields`` of `Use` are not what a card can hold."""
+    try:
+        Use(**fields)
     except ValidationError as error:
         raise PresetError(f"the preset's card cannot hold {_first(error)}") from error
 

@@ -24,11 +24,17 @@ def _unheard(event: Event) -> None:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What the preset's card should say of its use; None leaves what the card has, or the plain default."""
+    """What the preset's card should say of its use; None leaves what the card has, or the plain default.
+
+    Raises `PresetError` for an amount outside 0 to 1, a chain entry without a plugin or an unprintable licence.
+    """
 
     amount: float | None = None
     chain: Sequence[Mapping[str, Any]] | None = None
     licence: str | None = None
+
+    def __post_init__(self) -> None:
+        cards.check_use(**self.fields())
 
     def fields(self) -> dict[str, Any]:
         """The card fields that are given."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _MAX_PARTS = 16
 _MAX_LABEL_BYTES = 120
+_WEIGHTS = (1e-6, 1e6)
 _FORM = "write one preset, or a blend like tape:0.7,choir:0.3"
 
 
@@ -181,10 +182,11 @@ def _weight(value: object, name: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError(value)
         weight = float(value)
+        if not _WEIGHTS[0] <= weight <= _WEIGHTS[1]:  # this way round NaN is refused too
+            raise ValueError(value)
     except (ValueError, OverflowError):
-        raise PresetError(f"the weight of {name!r} is {value!r}; expected a number above 0 like 0.7") from None
-    if not 0 < weight <= 1e6:  # also refuses NaN
-        raise PresetError(f"the weight of {name!r} is {value}; expected a number above 0 like 0.7")
-    if weight < 1e-6:
-        raise PresetError(f"the weight of {name!r} is {value}; expected at least 0.000001, or leave the preset out")
+        shown = repr(value) if isinstance(value, str) else str(value)[:40]
+        raise PresetError(
+            f"the weight of {name!r} is {shown}; expected a number above 0 like 0.7 (0.000001 to 1000000)"
+        ) from None
     return weight

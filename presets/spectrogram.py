@@ -40,9 +40,11 @@ class Image:
 def of_samples(samples: Any, rate: int) -> Image:
     """The image of ``samples``, ``[channels, samples]`` or ``[samples]``, a tensor or an array, at ``rate`` Hz.
 
-    Channels are averaged in power. A full-scale sine is about 0 dB; samples that are not finite count as silence.
+    Channels are averaged in power. A full-scale sine is about 0 dB; samples that are not finite count as silence,
+    those beyond a million times full scale as that.
     """
     audio = np.nan_to_num(np.atleast_2d(np.asarray(samples, dtype=np.float32)), nan=0.0, posinf=0.0, neginf=0.0)
+    audio = audio.clip(-1e6, 1e6)
     length = audio.shape[-1]
     size = max(64, 1 << round(math.log2(rate * WINDOW_S)))
     hop = max(size // 4, math.ceil(length / _MAX_FRAMES))
