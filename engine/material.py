@@ -1,7 +1,7 @@
 """Music for the demo, the tests and the bench, made by numpy from a seed: four stems and three references.
 
 All is in D minor at 96 beats a minute: ten seconds are four bars (Dm, B♭, F, C), and the stems play together.
-Signals are float32 ``[2, samples]`` near −17 dBFS RMS with peaks below −1 dBFS.
+Signals are float32 ``[2, samples]`` near −19 dBFS RMS with peaks below −1 dBFS.
 """
 
 import difflib
@@ -19,7 +19,7 @@ from engine.studio import Signal
 
 BEAT_S = 60.0 / 96.0
 BAR_S = 4.0 * BEAT_S
-LEVEL_DB = -17.0
+LEVEL_DB = -19.0
 PEAK_DB = -1.5
 _SWING = 0.16
 _GUITAR_MODES_HZ = (104.0, 205.0, 232.0, 372.0, 436.0, 553.0, 702.0, 905.0, 1130.0, 1480.0, 2050.0, 2700.0)

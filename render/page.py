@@ -106,8 +106,8 @@ def _exhibit(exhibit: Exhibit, longest_s: float) -> dict[str, Any]:
                 "label": label,
                 "name": path.name,
                 "duration": f"{sound.duration_s:.2f} s",
-                "level": _decibels(float(sound.samples.double().square().mean().sqrt()), "dBFS RMS"),
-                "peak": _decibels(float(sound.samples.abs().max()), "dBFS"),
+                "level": _decibels(float(sound.samples.double().square().mean().sqrt())),
+                "peak": _decibels(float(sound.samples.abs().max())),
                 "picture": _png(picture, top_db),
                 "ticks": _ticks(picture),
                 "sound": _flac(samples[:, span], rate),
@@ -132,8 +132,9 @@ def _loudest(samples: Tensor, rate: int, longest_s: float) -> slice:
     return slice(start, start + count * block)
 
 
-def _decibels(value: float, unit: str) -> str:
-    return f"{20.0 * math.log10(value):.1f} {unit}".replace("-", "−") if value > 0.0 else "silent"
+def _decibels(value: float) -> str:
+    # Adding 0.0 turns a rounded −0.0 into 0.0.
+    return f"{round(20.0 * math.log10(value), 1) + 0.0:.1f}".replace("-", "−") if value > 0.0 else "silent"
 
 
 def _png(picture: spectrogram.Image, top_db: float) -> str:

@@ -73,7 +73,15 @@ def test_pictures_show_the_sound(pair: Exhibit) -> None:
 def test_facts_are_told(pair: Exhibit) -> None:
     """Level, peak, length and the facts given are on the page; the sine's RMS is 3 dB under its peak."""
     text = _page(pair, columns=["Preset"], about={"Seed": "7"}, failures={"Voice": "no such file"})
-    for expected in ("−9.0 dBFS RMS", "−6.0 dBFS", "−15.1 dBFS RMS", "0.50 s", "tape", "reverb", "Seed <b>7</b>"):
+    for expected in (
+        "level −9.0 · peak −6.0",
+        "level −15.1 · peak −12.0",
+        "−9.0 → −15.1",
+        "0.50 s",
+        "tape",
+        "reverb",
+        "Seed <b>7</b>",
+    ):
         assert expected in text
     assert "<b>Voice</b>: no such file" in text
 
