@@ -15,9 +15,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(render.cli.app)
+# The commands of render and engine stand beside the preset group, not in groups of their own.
+app.registered_commands += render.cli.app.registered_commands + engine.cli.app.registered_commands
 app.add_typer(presets.cli.app, name="preset")
-app.add_typer(engine.cli.app)
 
 
 @app.callback(invoke_without_command=True)
@@ -31,7 +31,7 @@ def _root(show: Annotated[bool, typer.Option("--version", help="Print the versio
 
 def main() -> None:
     """Run the command line; the entry point of the console script."""
-    app()
+    app(prog_name="gramophone")
 
 
 if __name__ == "__main__":
