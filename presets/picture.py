@@ -78,7 +78,7 @@ def preset_png(preset: "Preset", *, width_px: int = 1200) -> bytes:
     """A PNG of a preset: the magnitudes its target holds, or its card in words when it holds none.
 
     Every tensor ``[bins, frames]`` whose name begins with ``magnitude`` is a panel, bins spread from 0 Hz to half the
-    rate; at most four are drawn.
+    rate; the four with most bins are drawn.
     """
     rate = preset.target.rate
     images = {
@@ -87,6 +87,7 @@ def preset_png(preset: "Preset", *, width_px: int = 1200) -> bytes:
         if name.startswith("magnitude") and tensor.ndim == 2 and min(tensor.shape) > 0
     }
     facts = cards.summary(preset.card)
+    images = dict(sorted(images.items(), key=lambda item: (-preset.target.tensors[item[0]].shape[0], item[0])))
     if not images:
         return _words(preset.name, facts, width_px)
     figure = _figure(width_px, 0.46)

@@ -96,7 +96,7 @@ def load(path: Path) -> Preset:
         header, blob = tensorfile.read(path)
         card = cards.verified(header, blob)
         recipes.find(card.recipe)
-        tensors = safetensors.torch.load(blob)
+        tensors = dict(sorted(safetensors.torch.load(blob).items()))  # the reader's own order is another every time
     except PresetError as error:
         raise PresetError(f"{path} {error}") from error
     except RecipeError as error:

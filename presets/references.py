@@ -181,8 +181,9 @@ def _active_power(parts: "Sequence[tuple[Tensor, int]]") -> float | None:
     for samples, rate in parts:
         size = min(samples.shape[-1], max(1, round(rate * _BLOCK_S)))
         if size:
-            whole = samples[:, : samples.shape[-1] // size * size]
-            blocks.append(whole.double().square().mean(0).reshape(-1, size).mean(1))
+            whole = samples[:, : samples.shape[-1] // size * size].view(len(samples), -1, size)
+            # A norm, not a mean of squares: it makes no copy of minutes of audio.
+            blocks.append(torch.linalg.vector_norm(whole, dim=(0, 2)).double().square() / (len(samples) * size))
     powers = torch.cat(blocks) if blocks else torch.zeros(0, dtype=torch.float64)
     heard = powers[powers > 10 ** (_SILENT_DBFS / 10)]
     if not len(heard):

@@ -104,16 +104,17 @@ def test_pictures_have_the_width_asked_for() -> None:
     assert np.median(brightness) < 0.2
 
 
-@pytest.mark.parametrize("layout", ["stacked", "beside"])
-def test_before_and_after_share_one_scale(layout: picture.Layout) -> None:
-    """A quieter after is darker than its before: the levels can be compared by eye."""
-    seen = pixels(picture.before_after_png(sine(440), 0.03 * sine(440), RATE, title="t", layout=layout, width_px=800))
+@pytest.mark.parametrize(("layout", "gains"), [("stacked", (1, 0.03)), ("stacked", (0.03, 1)), ("beside", (1, 0.03))])
+def test_before_and_after_share_one_scale(layout: picture.Layout, gains: tuple[float, float]) -> None:
+    """The quieter of the two is darker, whichever it is: the levels can be compared by eye."""
+    before, after = (gain * sine(440) for gain in gains)
+    seen = pixels(picture.before_after_png(before, after, RATE, title="t", layout=layout, width_px=800))
     height, width = seen.shape[:2]
     halves = (seen[: height // 2], seen[height // 2 :])
     if layout == "beside":
         halves = (seen[:, : int(width * 0.46)], seen[:, int(width * 0.5) : int(width * 0.88)])
     inner = [half[40:-60, 80 : min(half.shape[1] - 10, 650), :3].mean((1, 2)).max() for half in halves]
-    assert inner[0] > inner[1] + 0.1
+    assert (inner[0] - inner[1]) * (gains[0] - gains[1]) > 0.1
 
 
 @pytest.mark.parametrize(

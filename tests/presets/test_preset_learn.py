@@ -272,13 +272,14 @@ def test_wrong_references_say_what_they_are(library: Library, wav: MakeWav, tmp_
     wav("tape.wav")
     (tmp_path / "empty").mkdir()
     (tmp_path / "page.wav").write_text("<!doctype html><p>Not found</p>" * 20)
-    silent = wav("silent.wav", peak=0.0)
+    silent, faint = wav("silent.wav", peak=0.0), wav("faint.wav", peak=1e-4)  # −83 dBFS, below BS.1770's gate of −70
     for paths, reason in (
         ([], "no references"),
         ([tmp_path / "tpae.wav"], "does not exist.*did you mean 'tape.wav'"),
         ([tmp_path / ("x" * 300)], "cannot be read"),
         ([tmp_path / "empty"], "holds no audio"),
         ([silent], "are silent"),
+        ([faint], "are silent"),
         ([Path("/dev/null")], "not a regular file"),
     ):
         with pytest.raises(PresetError, match=reason):
