@@ -60,7 +60,7 @@ def warm_start(stem: Tensor, target: Tensor, v: Tensor, amount: float, evaluatio
     q = torch.stack([basis(torch.cat([c, sparse], 1)) for c in half])
     start = (q.mT @ half).contiguous()
     goal = q.mT @ sparse
-    u = active_patches_log(half, WARM_WIDTH)
+    u = active_patches(half.exp() - 1, WARM_WIDTH)
     style, content = classic_weights(amount)
     even = torch.full_like(u, 1 / u.shape[1])
 
@@ -77,14 +77,9 @@ def warm_start(stem: Tensor, target: Tensor, v: Tensor, amount: float, evaluatio
     full = torch.nn.functional.interpolate(change, size=2 * change.shape[-1] - 1, mode="linear", align_corners=True)
     if full.shape[-1] < frames:
         full = torch.cat([full, full[..., -1:]], -1)
-    return stem + q @ full
-
-
-def active_patches_log(log: Tensor, width: int) -> Tensor:
-    """Weights ``[batch, patches]`` of the patches of a log spectrum that hold anything."""
-    energy = kernel.window_sum(log.square().sum(1), width)
-    active = energy > 1e-4 * energy.amax(1, keepdim=True).clamp_min(1e-20)
-    return active / active.sum(1, keepdim=True).clamp_min(1).to(log.dtype)
+    # few dimensions can pile up in a few bins what no sound has there, and the exponential would make it a burst
+    ceiling = torch.maximum(stem.amax(2, keepdim=True), target.amax(1)[:, None])
+    return torch.minimum(stem + q @ full, ceiling)
 
 
 def _every_second(v: Tensor) -> Tensor:

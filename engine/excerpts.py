@@ -9,7 +9,7 @@ from torch import Tensor
 from engine import kernel, landmarks, level
 from engine.errors import AudioError
 from engine.spectra import Resolution, linked_magnitude, log_magnitude
-from engine.terms import active_patches
+from engine.terms import GATE, active_patches
 
 EXCERPT_FRAMES = 64  # at the main resolution: a second and a half
 MOST_EXCERPTS = 240  # six minutes are looked at; a longer reference is looked at in even steps
@@ -81,7 +81,7 @@ def select(references: Sequence[Tensor], rate: int, max_s: float) -> Excerpts:
         places = [places[k * len(places) // MOST_EXCERPTS] for k in range(MOST_EXCERPTS)]
     magnitudes = torch.stack([span_magnitude(at_level[i], start, samples, res) for i, start in places])
     energy = kernel.window_sum(magnitudes.square().sum(1), kernel.WIDTH)
-    active = energy > 1e-6 * energy.max()
+    active = energy > GATE * energy.max()
     similarity, mass = landmarks.excerpt_kernel(log_magnitude(magnitudes).transpose(0, 1).flatten(1), EXCERPT_FRAMES, active)
     index, weights = landmarks.herd(similarity, mass, max(1, int(max_s * rate / samples)))
     return Excerpts(

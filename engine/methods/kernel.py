@@ -24,8 +24,8 @@ from engine.terms import Chroma, Content, Energy, Moments, Picture, Rhythm, Styl
 
 #: n_fft at 22 050 Hz, overlap and weight of each resolution of the style term.
 RESOLUTIONS = ((2048, 4, 0.35), (512, 2, 0.35), (4096, 4, 0.30))
-EVALUATIONS = {"standard": 60, "fine": 150}
-HISTORY = 8
+EVALUATIONS = {"standard": 40, "fine": 120}
+HISTORY = 5
 ANCHOR = 1.0
 PARAMS: Mapping[str, Any] = {"max_s": 12.0}
 
@@ -124,9 +124,9 @@ def composed_loss(
     main = Resolution.at(rate, 2048)
     fast, timbre = Resolution.at(rate, 512, 2), frames[512]
     terms.append((0.5, Moments(fast, rate, timbre.log, kernel.frame_weights(timbre.weights), stem)))
-    terms.append((1.0, Chroma(Resolution.at(rate, 4096, 8), rate, stem)))
+    terms.append((1.3, Chroma(Resolution.at(rate, 4096), rate, stem)))
     terms.append((0.05, Whitened(main, stem)))
-    terms.append((0.3, Rhythm(Resolution.at(rate, 1024), rate, stem)))
+    terms.append((0.3, Rhythm(fast, rate, stem)))
     terms.append((0.1, Energy(main, stem)))
     if amount < 1:
         terms.append((ANCHOR * (1 / amount - 1), Content(main, stem)))
