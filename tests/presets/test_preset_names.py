@@ -1,12 +1,14 @@
 """What a preset may be called."""
 
+import doctest
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presets import names
+from presets import names, resolve
 from presets.errors import PresetError
 
 
@@ -69,3 +71,11 @@ def test_the_nearest_name_ignores_case() -> None:
     """A slip of the finger or of the shift key finds the name that was meant; nonsense finds none."""
     assert names.nearest("TPAE", ["choir", "tape"]) == "tape"
     assert names.nearest("zzz", ["choir", "tape"]) is None
+
+
+@pytest.mark.parametrize("module", [names, resolve])
+def test_the_examples_in_the_docstrings_are_true(module: ModuleType) -> None:
+    """Every example is run and gives what it says."""
+    done = doctest.testmod(module)
+    assert done.attempted > 0
+    assert done.failed == 0
