@@ -20,6 +20,10 @@ def _name(path: Path, root: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def _is_package(name: str) -> bool:
+    return (ROOT / name.replace(".", "/")).is_dir()
+
+
 def _modules(root: Path) -> dict[str, ast.Module]:
     paths = [p for house in HOUSES for p in sorted((root / house).rglob("*.py"))]
     return {_name(p, root): ast.parse(p.read_text(encoding="utf-8")) for p in paths}
@@ -53,7 +57,7 @@ def _imports(name: str, nodes: Iterator[ast.AST], package: bool) -> set[str]:
 
 
 def _everywhere(name: str, tree: ast.Module) -> set[str]:
-    return _imports(name, ast.walk(tree), name in HOUSES)
+    return _imports(name, ast.walk(tree), _is_package(name))
 
 
 def arrows_up(modules: dict[str, ast.Module]) -> list[str]:
@@ -69,7 +73,7 @@ def arrows_up(modules: dict[str, ast.Module]) -> list[str]:
 def cycle(modules: dict[str, ast.Module]) -> list[str]:
     """A ring of modules that import each other when they are imported, or nothing."""
     edges = {
-        name: {target for target in _imports(name, _nodes_at_import(tree), name in HOUSES) if target in modules}
+        name: {target for target in _imports(name, _nodes_at_import(tree), _is_package(name)) if target in modules}
         - {name}
         for name, tree in modules.items()
     }
@@ -125,7 +129,7 @@ def test_a_cycle_is_seen() -> None:
 
 
 def _outside_needs(name: str, tree: ast.Module) -> set[str]:
-    tops = {target.split(".")[0] for target in _imports(name, _nodes_at_import(tree), name in HOUSES)}
+    tops = {target.split(".")[0] for target in _imports(name, _nodes_at_import(tree), _is_package(name))}
     return tops - set(sys.stdlib_module_names) - {"engine"}
 
 
