@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from presets import names, tensorfile
 from presets.errors import PresetError
+
+_Json = TypeVar("_Json")
 
 FORMAT = 1
 METADATA_KEY = "gramophone"
@@ -22,6 +24,11 @@ def _printable(text: str) -> str:
     return text
 
 
+def _finite(value: _Json) -> _Json:
+    json.dumps(value, allow_nan=False)  # 1e999 is JSON, and infinite once it is read: ValueError
+    return value
+
+
 def _with_plugins(chain: tuple[dict[str, JsonValue], ...]) -> tuple[dict[str, JsonValue], ...]:
     for index, entry in enumerate(chain, 1):
         plugin = entry.get("plugin")
@@ -31,8 +38,11 @@ def _with_plugins(chain: tuple[dict[str, JsonValue], ...]) -> tuple[dict[str, Js
 
 
 Line = Annotated[str, Field(max_length=300), AfterValidator(_printable)]
+Params = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Chain = Annotated[tuple[dict[str, JsonValue], ...], Field(max_length=64), AfterValidator(_with_plugins)]
+Chain = Annotated[
+    tuple[dict[str, JsonValue], ...], Field(max_length=64), AfterValidator(_with_plugins), AfterValidator(_finite)
+]
 
 
 class _Record(BaseModel):
@@ -75,7 +85,7 @@ class Card(Use):
 
     format: Literal[1] = 1
     recipe: Line
-    params: dict[str, JsonValue]
+    params: Params
     rate: int = Field(ge=RATES_HZ[0], le=RATES_HZ[1])
     references: tuple[Reference, ...] = ()
     loudness_dbfs: float | None = None

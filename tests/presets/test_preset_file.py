@@ -151,6 +151,8 @@ def test_an_unknown_format_is_refused(saved: Path, found: Any) -> None:
         ({"chain": [{"threshold_db": 3}]}, "plugin"),
         ({"licence": "red \x1b[31m"}, "cannot be printed"),
         ({"tensors_sha256": "0" * 64}, "corrupt tensor: expected sha256 000000000000"),
+        ({"params": {"deep": [float("inf")]}}, "params: Out of range float"),
+        ({"chain": [{"plugin": "gain", "gain_db": float("nan")}]}, "chain: Out of range float"),
         ({"recipe": "kernal"}, "did you mean 'kernel'"),
     ],
 )
