@@ -90,7 +90,7 @@ def test_no_channel_hears_another_or_is_left_out(plugin: Plugin, room: Path, noi
 def test_stems_of_a_few_samples_keep_their_shape(
     plugin: Plugin, channels: int, length: int, room: Path, noise: Noise
 ) -> None:
-    """pedalboard takes six channels of five samples for five channels of six; nothing of that comes through."""
+    """Pedalboard takes six channels of five samples for five channels of six; nothing of that comes through."""
     assert host.play(noise(channels, length), RATE, _chain(_entry(plugin, room))).shape == (channels, length)
 
 
@@ -144,8 +144,8 @@ def test_pitch_shifted_sound_stays_in_place(semitones: int) -> None:
     """
     time = np.arange(2 * RATE) / RATE
     centres = (0.4, 0.8, 1.2, 1.6)
-    envelope = sum(np.exp(-0.5 * ((time - c) / 0.03) ** 2) for c in centres)
-    tone = sum(np.sin(2 * np.pi * 220 * h * time) / h for h in range(1, 8))
+    envelope = np.sum([np.exp(-0.5 * ((time - c) / 0.03) ** 2) for c in centres], axis=0)
+    tone = np.sum([np.sin(2 * np.pi * 220 * h * time) / h for h in range(1, 8)], axis=0)
     dry = torch.from_numpy((0.2 * envelope * tone).astype(np.float32))[None]
     wet = host.play(dry, RATE, _chain({"plugin": "pitch_shift", "semitones": semitones}))
     for before, after in zip(_centroids(dry[0], time, centres), _centroids(wet[0], time, centres), strict=True):
@@ -195,6 +195,6 @@ def test_a_plugin_that_returns_nan_fails_by_name(noise: Noise) -> None:
 
 
 def test_a_plugin_that_refuses_fails_by_name(noise: Noise) -> None:
-    """pedalboard's own refusal comes through as one error with the plugin's name."""
+    """Pedalboard's own refusal comes through as one error with the plugin's name."""
     with pytest.raises(ChainError, match="mp3_compressor cannot process this stem"):
         host.play(noise(1, 2_000), 96_000, _chain({"plugin": "mp3_compressor"}))
