@@ -1,0 +1,58 @@
+"""The manifest's JSON Schema, for editors that complete and check TOML while it is written."""
+
+from typing import Any
+
+from render.manifest import Manifest
+from render.plugins import PLUGINS, Parameter, Plugin
+
+_CHAIN = {"$ref": "#/$defs/Chain"}
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The schema of an album manifest, with every plugin's parameters, units and ranges."""
+    schema = Manifest.model_json_schema()
+    definitions = schema["$defs"]
+    for table in ("AlbumTable", "TrackTable"):
+        properties = definitions[table]["properties"]
+        properties["chain"] = {**_CHAIN, "description": properties["chain"].get("description", "")}
+        for value in properties.values():
+            value.pop("default", None)  # TOML has no null to leave a key at
+            if "anyOf" in value:
+                value["anyOf"] = [arm for arm in value["anyOf"] if arm != {"type": "null"}]
+    definitions["TrackTable"]["required"] = ["stem"]
+    definitions["Chain"] = {"type": "array", "items": {"oneOf": [_plugin(p) for p in PLUGINS.values()]}}
+    schema["title"] = "Gramophone album"
+    schema["required"] = ["track"]
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return schema
+
+
+def _plugin(plugin: Plugin) -> dict[str, Any]:
+    properties: dict[str, Any] = {"plugin": {"const": plugin.name}}
+    properties |= {p.name: _parameter(p) for p in plugin.parameters}
+    if plugin.container:
+        properties["plugins"] = _CHAIN
+    needed = ["plugin", *(["plugins"] if plugin.container else [])]
+    needed += [p.name for p in plugin.parameters if p.default is None]
+    return {
+        "title": plugin.name,
+        "description": f"{plugin.use}. {plugin.note}".strip().rstrip("."),
+        "type": "object",
+        "properties": properties,
+        "required": needed,
+        "additionalProperties": False,
+    }
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    default = {} if parameter.default is None else {"default": parameter.default}
+    if parameter.kind == "flag":
+        return {"type": "boolean", **default}
+    if parameter.kind == "file":
+        return {"type": "string", "description": parameter.allowed}
+    if parameter.kind == "choice":
+        return {"enum": list(parameter.choices), **default}
+    low = "exclusiveMinimum" if parameter.open_low else "minimum"
+    high = "exclusiveMaximum" if parameter.open_high else "maximum"
+    unit = {"description": parameter.unit} if parameter.unit else {}
+    return {"type": "number", low: parameter.low, high: parameter.high, **unit, **default}
