@@ -1,0 +1,77 @@
+"""What was rendered from what: one small record beside the outputs for each of them, so that no work is done twice.
+
+A record holds the digest of all inputs and the digest of the output. It is written before the output is published:
+since it names the very bytes, it claims nothing until they are there, and a crash between the two leaves either an
+output that is recognised or none.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from render import publish
+from render.errors import RenderError
+
+FOLDER = Path(".gramophone") / "renders"
+_VERSION = 1
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """One output: its path below the output folder, the ``key`` of its inputs, its size in bytes and its sha256."""
+
+    output: str
+    key: str
+    size: int
+    sha256: str
+    inputs: Mapping[str, Any]
+    version: int = _VERSION
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of the file at ``path``; `RenderError` when it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise RenderError(f"{path} cannot be read: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def key(inputs: Mapping[str, Any]) -> str:
+    """The digest of ``inputs``, which are JSON: the same inputs have the same key."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write(root: Path, output: Path, inputs: Mapping[str, Any], finished: Path) -> None:
+    """Record that ``output``, below ``root``, is about to be the file ``finished``, made of ``inputs``."""
+    name = output.relative_to(root).as_posix()
+    stamp = Stamp(name, key(inputs), finished.stat().st_size, file_digest(finished), dict(inputs))
+    publish.write_text(_path(root, name), json.dumps(asdict(stamp), indent=1) + "\n")
+
+
+def holds(root: Path, output: Path, inputs: Mapping[str, Any]) -> bool:
+    """Whether ``output`` is there, byte for byte as it was rendered from the very ``inputs``."""
+    name = output.relative_to(root).as_posix()
+    try:
+        record = json.loads(_path(root, name).read_text(encoding="utf-8"))
+        size = output.stat().st_size
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(record, dict):
+        return False
+    claimed = (record.get("version"), record.get("output"), record.get("key"), record.get("size"))
+    if claimed != (_VERSION, name, key(inputs), size):
+        return False
+    return bool(file_digest(output) == record.get("sha256"))
+
+
+def _path(root: Path, name: str) -> Path:
+    return root / FOLDER / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
