@@ -1,0 +1,100 @@
+"""Overs: counted, and then kept, limited, scaled or refused, but never clipped in silence."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.quantise import quantise
+from render import overs
+from render.errors import RenderError
+
+RATE = 8000
+
+
+def _loud(count: int = 1, *, peak: float = 2.0, length: int = 4000) -> torch.Tensor:
+    sound = 0.5 * torch.randn(2, length, generator=torch.Generator().manual_seed(1)).clamp(-1.9, 1.9)
+    for i in range(count):
+        sound[i % 2, 500 + 37 * i] = peak if i % 3 else -peak
+    return sound
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "FLOAT", "DOUBLE"])
+def test_sound_without_overs_is_untouched(subtype: str) -> None:
+    """Full scale itself, up to the largest code, is no over: the very same tensor comes back."""
+    sound = torch.tensor([[-1.0, 0.0, 1 - 2**-7]])
+    settled, found = overs.settle(sound, RATE, subtype, "limit")
+    assert settled is sound
+    assert found == overs.Overs(0, "none")
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_float_outputs_keep_their_overs(subtype: str) -> None:
+    """Float files hold what is over full scale, so nothing is done, and it is counted all the same."""
+    sound = _loud(3)
+    settled, found = overs.settle(sound, RATE, subtype, "refuse")
+    assert settled is sound
+    assert (found.count, found.action) == (3, "kept")
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 40), st.floats(1.01, 100), st.sampled_from(["PCM_16", "PCM_24", "PCM_32"]))
+def test_limiting_ends_every_over_and_touches_nothing_far_from_one(count: int, peak: float, subtype: str) -> None:
+    """No code clips, with dither too; samples more than 5 ms from an over keep every bit; the image stays.
+
+    The tolerance on the ratio of channels is float32's rounding.
+    """
+    sound = _loud(count, peak=peak)
+    settled, found = overs.settle(sound, RATE, subtype, "limit")
+    assert (found.count, found.action) == (count, "limited")
+    bits = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32}[subtype]
+    codes = quantise(settled, bits).double() / 2 ** (bits - 1)
+    assert float((codes - settled.double()).abs().max()) < 2.0 * 2 ** (1 - bits) + 1e-9
+    assert float(settled.abs().max()) < 1
+    over = (sound.abs() > 1).any(0).nonzero()[:, 0]
+    far = torch.ones(sound.shape[1], dtype=torch.bool)
+    for at in over.tolist():
+        far[max(0, at - 40) : at + 41] = False
+    assert torch.equal(settled[:, far], sound[:, far])
+    gain = settled / sound
+    audible = (sound.abs() > 0.05).all(0)
+    assert torch.allclose(gain[0, audible], gain[1, audible], rtol=1e-5)
+    assert float(gain[:, audible].max()) <= 1 + 1e-6
+
+
+def test_the_limiter_s_gain_moves_gently() -> None:
+    """Around a single over of +6 dB the gain never steps by more than a tenth between two samples at 8 kHz."""
+    sound = torch.full((1, 2000), 0.1)
+    sound[0, 1000] = 2.0
+    settled, _ = overs.settle(sound, RATE, "PCM_16", "limit")
+    gain = (settled / sound)[0]
+    assert float(gain.diff().abs().max()) < 0.1
+    assert float(gain[1000]) == pytest.approx(0.5, abs=0.001)
+
+
+def test_scaling_turns_the_whole_output_down_and_says_by_how_much() -> None:
+    """A peak of 2 needs 6.02 dB; every sample goes down by the same factor."""
+    sound = _loud(2)
+    settled, found = overs.settle(sound, RATE, "PCM_24", "scale")
+    assert found.action == "scaled"
+    assert found.gain_db == pytest.approx(-6.02, abs=0.01)
+    assert torch.allclose(settled, sound * 10 ** (found.gain_db / 20), atol=1e-6)
+    assert float(settled.abs().max()) < 1
+
+
+def test_refusing_names_the_peak_and_the_ways_out() -> None:
+    """The error has the count, the peak in dBFS and what else can be chosen."""
+    with pytest.raises(RenderError, match=r"4 samples are over full scale \(peak \+6\.0 dBFS\).*32f"):
+        overs.settle(_loud(4), RATE, "PCM_16", "refuse")
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 30), st.integers(0, 29))
+def test_overs_at_the_edges_of_tiny_files_are_limited(length: int, at: int) -> None:
+    """Files shorter than the look-ahead, with an over anywhere, come back below full scale and of the same length."""
+    sound = torch.full((1, length), 0.25)
+    sound[0, at % length] = 5.0
+    settled, found = overs.settle(sound, RATE, "PCM_16", "limit")
+    assert settled.shape == sound.shape
+    assert found.count == 1
+    assert float(settled.abs().max()) < 1
