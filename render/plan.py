@@ -1,0 +1,128 @@
+"""What a render will do, decided before any audio is touched: a plan of jobs, each with all it needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import audio, device
+from engine.formats import Format
+from engine.style import Settings
+from presets.preset import Preset
+from presets.version import gramophone_version
+from render import chain as chains
+from render import estimate, stamps
+from render.chain import Chain
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stem to render: everything is decided.
+
+    ``index`` counts from 1. ``output`` is below ``root``, the output folder. ``preset`` is None for a stem that is
+    not styled. ``length`` is the output's in samples, and ``done`` says that it is there already.
+    """
+
+    index: int
+    title: str
+    info: audio.Info
+    root: Path
+    output: Path
+    preset: Preset | None
+    label: str
+    settings: Settings
+    chain: Chain
+    format: Format
+    overs: str
+    tail_samples: int
+    overwrite: bool
+    done: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def stem(self) -> Path:
+        """The audio file."""
+        return self.info.path
+
+    @property
+    def length(self) -> int:
+        """The output's length in samples."""
+        return self.info.frames + self.tail_samples
+
+    @property
+    def duration_s(self) -> float:
+        """The output's length in seconds."""
+        return self.length / self.info.rate
+
+    @property
+    def styled(self) -> bool:
+        """Whether the engine has anything to do."""
+        return self.preset is not None and self.settings.amount > 0 and self.settings.mix > 0
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the stem's audio is to come through as it is, in whatever format."""
+        return not self.styled and not self.chain and not self.tail_samples
+
+    @property
+    def estimate_s(self) -> float:
+        """About how many seconds the job takes."""
+        if self.done:
+            return 0.0
+        return estimate.seconds(
+            self.duration_s,
+            rate=self.info.rate,
+            channels=self.info.channels,
+            quality=self.settings.quality,
+            device=device.pick(self.settings.device).type,
+            styled=self.styled,
+        )
+
+    def inputs(self) -> dict[str, Any]:
+        """All that the output's bytes depend on, as JSON; reads the stem and the chain's files for their digests."""
+        settings = self.settings
+        return {
+            "stem": stamps.file_digest(self.stem),
+            "preset": self.preset.content_hash if self.styled and self.preset else None,
+            "settings": {
+                "amount": settings.amount if self.styled else 0.0,
+                "mix": settings.mix if self.styled else 0.0,
+                "quality": settings.quality,
+                "seed": settings.seed,
+                "device": settings.device,
+            },
+            "chain": [step.record() for step in self.chain],
+            "chain_files": [stamps.file_digest(path) for path in chains.files(self.chain)],
+            "format": [self.format.container, self.format.subtype, self.format.endian],
+            "overs": self.overs,
+            "tail_samples": self.tail_samples,
+            "version": gramophone_version(),
+        }
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A stem that is there but cannot be rendered, and why; the others go on without it."""
+
+    index: int
+    title: str
+    stem: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a render will do: ``jobs`` in order, and stems it cannot read."""
+
+    title: str
+    jobs: tuple[Job, ...]
+    unreadable: tuple[Unreadable, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of output."""
+        return sum((job.duration_s for job in self.jobs), 0.0)
+
+    @property
+    def estimate_s(self) -> float:
+        """About how many seconds the jobs take."""
+        return sum((job.estimate_s for job in self.jobs), 0.0)

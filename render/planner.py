@@ -1,0 +1,316 @@
+"""From stems or a manifest to a plan, or to every mistake at once. Files are probed, no audio is decoded."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from engine import audio, device
+from engine.errors import AudioError, EngineError
+from engine.formats import SUFFIXES, Format, output_format
+from engine.style import Settings
+from presets import resolve
+from presets.errors import PresetError
+from presets.library import Library
+from presets.preset import Preset
+from render import chain as chains
+from render import destination, manifest, stamps
+from render.chain import Chain
+from render.choices import Choices, Layer, chosen, command_line, of_table
+from render.destination import Destination
+from render.errors import InputError, Mistake, RenderError, found, nearest
+from render.naming import NamingError
+from render.plan import Job, Plan, Unreadable
+
+DRY = "dry"
+_NO_CHOICES = Choices()
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One stem as it was asked for, before anything was looked at."""
+
+    file: str
+    key: str
+    index: int
+    title: str
+    stem: Path
+    layers: tuple[Layer, ...]
+    destination: Destination
+    chains: tuple[tuple[object, str], ...] = ()
+    album: str | None = None
+
+
+def plan_stems(
+    stems: Sequence[Path],
+    *,
+    library: Library,
+    choices: Choices = _NO_CHOICES,
+    out: Path | None = None,
+    overwrite: bool = False,
+    with_chain: bool = True,
+) -> Plan:
+    """A plan to render ``stems`` by ``choices``.
+
+    ``out`` is one file (for one stem), a template with {fields}, or a folder; without it outputs go beside their stems.
+    ``with_chain=False`` leaves out the preset's chain. Raises `InputError` with every mistake.
+    """
+    layer, mistakes = command_line(choices)
+    planner = _Planner(library, overwrite, with_chain, mistakes)
+    where = destination.of_stems(out, len(stems), mistakes)
+    for index, stem in enumerate(stems, 1):
+        here = where or destination.beside(stem)
+        planner.add(_Request("", "", index, stem.stem, stem, (layer,), here))
+    return planner.plan(stems[0].stem if len(stems) == 1 else f"{len(stems)} stems")
+
+
+def plan_album(
+    path: Path,
+    *,
+    library: Library,
+    choices: Choices = _NO_CHOICES,
+    out: Path | None = None,
+    overwrite: bool = False,
+    with_chain: bool = True,
+) -> Plan:
+    """A plan to render the album of the manifest at ``path``, with ``choices`` over what it says.
+
+    ``out`` is the output folder instead of the one the manifest names. ``with_chain=False`` leaves out all chains.
+    Raises `InputError` with every mistake of the manifest, its presets, stems, chains and outputs.
+    """
+    file = str(path)
+    layer, mistakes = command_line(choices)
+    read, more = manifest.load(path)
+    mistakes += more
+    album = read.album
+    title = album.title or path.stem
+    planner = _Planner(library, overwrite, with_chain, mistakes, [path])
+    where = destination.of_album(album.output, out, path, mistakes)
+    for index, track in enumerate(read.track, 1):
+        key = f"track[{index}]"
+        if track.stem is None:
+            if not any(m.key in (key, f"{key}.stem", f"{key}.midi", f"{key}.instrument") for m in mistakes):
+                mistakes.append(Mistake(file, f"{key}.stem", "is missing; expected the path of an audio file"))
+            continue
+        stem = path.parent / Path(track.stem).expanduser()
+        tables = (Layer(file, key, of_table(track), path.parent), Layer(file, "album", of_table(album), path.parent))
+        raw = [(track.chain, f"{key}.chain"), (None if track.album_chain is False else album.chain, "album.chain")]
+        written = tuple(pair for pair in raw if pair[0] is not None)
+        planner.add(_Request(file, key, index, track.title or stem.stem, stem, (layer, *tables), where, written, title))
+    return planner.plan(title)
+
+
+@dataclass
+class _Planner:
+    """Turns requests into jobs and collects what is wrong with them."""
+
+    library: Library
+    overwrite: bool
+    with_chain: bool
+    mistakes: list[Mistake]
+    inputs: list[Path] = field(default_factory=list)
+    found: list[tuple[_Request, Job]] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    presets: dict[tuple[resolve.BlendSpec, Path | None], Preset | PresetError] = field(default_factory=dict)
+
+    def wrong(self, file: str, key: str, message: str) -> None:
+        """Note a mistake, once."""
+        mistake = Mistake(file, key, message)
+        if mistake not in self.mistakes:
+            self.mistakes.append(mistake)
+
+    def add(self, request: _Request) -> None:
+        """Look behind every name in ``request``; a job when nothing is wrong."""
+        before = len(self.mistakes)
+        self.inputs.append(request.stem)
+        info = self._stem(request)
+        preset, label = self._preset(request)
+        settings = self._settings(request, preset)
+        chain = self._chain(request, preset)
+        if info is None:
+            return
+        for reason in chains.misfits(chain, rate=info.rate, channels=info.channels):
+            self.wrong(request.file, request.key, f"{info.path.name}: {reason}")
+        form, where = self._format(request, info)
+        if form is None or where is None or settings is None or len(self.mistakes) > before:
+            return
+        values: dict[str, str | int] = {
+            "index": request.index,
+            "track": request.title,
+            "title": request.title,
+            "stem": request.stem.stem,
+            "preset": label,
+            "quality": settings.quality,
+            "seed": settings.seed,
+        }
+        if request.album is not None:
+            values["album"] = request.album
+        try:
+            output = where.output(values, _suffix(form, request.stem))
+        except NamingError as error:
+            self.wrong(where.file, where.key, str(error))
+            return
+        tail_s = chosen(request.layers, "tail_s")[0] or 0.0
+        depth = chosen(request.layers, "bit_depth")[0]
+        job = Job(
+            index=request.index,
+            title=request.title,
+            info=info,
+            root=where.root,
+            output=output,
+            preset=preset,
+            label=label,
+            settings=settings,
+            chain=chain,
+            format=form,
+            overs=chosen(request.layers, "overs")[0] or "limit",
+            tail_samples=round(tail_s * info.rate),
+            overwrite=self.overwrite,
+            notes=(*chains.notes(chain), *_format_notes(info.format, form, depth)),
+        )
+        self.found.append((request, job))
+
+    def plan(self, title: str) -> Plan:
+        """The plan of all that was added; `InputError` with every mistake there is."""
+        self.inputs += [path for _, job in self.found for path in chains.files(job.chain)]
+        requests = {request.index: request for request, _ in self.found}
+        outputs = {request.index: job.output for request, job in self.found}
+        for number, problem in destination.conflicts(outputs, self.inputs).items():
+            request = requests[number]
+            self.wrong(request.file, request.key, f"{request.stem.name} {problem}")
+        jobs = [self._in_place(request, job) for request, job in self.found]
+        if not jobs and not self.mistakes:
+            self.mistakes += [Mistake("", "", stem.reason) for stem in self.unreadable]
+        if self.mistakes:
+            raise InputError(self.mistakes)
+        return Plan(title, tuple(jobs), tuple(self.unreadable))
+
+    def _stem(self, request: _Request) -> audio.Info | None:
+        try:
+            return audio.probe(request.stem)
+        except AudioError as error:
+            if request.stem.exists() and not request.stem.is_dir():
+                self.unreadable.append(Unreadable(request.index, request.title, request.stem, str(error)))
+            else:
+                key = f"{request.key}.stem" if request.key else ""
+                self.wrong(request.file, key, f"{error}{_neighbour(request.stem)}")
+            return None
+
+    def _preset(self, request: _Request) -> tuple[Preset | None, str]:
+        value, layer = chosen(request.layers, "preset")
+        if layer is None:
+            asked = chosen(request.layers, "amount")[0]
+            keys = {m.key for m in self.mistakes}
+            if asked != 0 and not keys & {layer.key("preset") for layer in request.layers}:
+                where = "--preset" if not request.key else f"{request.key}.preset"
+                message = 'is missing; expected a preset like "tape" or a blend (or amount 0, which needs none)'
+                self.wrong(request.file, where, message)
+            return None, DRY
+        try:
+            spec = resolve.parse(value)
+            place = (spec, layer.base)
+            if place not in self.presets:
+                self.presets[place] = self._load(spec, layer.base)
+            loaded = self.presets[place]
+            if isinstance(loaded, PresetError):
+                raise loaded
+            return loaded, spec.label
+        except PresetError as error:
+            self.wrong(layer.file, layer.key("preset"), str(error))
+            return None, DRY
+
+    def _load(self, spec: resolve.BlendSpec, base: Path | None) -> Preset | PresetError:
+        try:
+            return resolve.load_blend(spec, self.library, base=base)
+        except PresetError as error:
+            return error
+
+    def _settings(self, request: _Request, preset: Preset | None) -> Settings | None:
+        names = ("amount", "mix", "quality", "seed", "device")
+        given = {name: value for name in names if (value := chosen(request.layers, name)[0]) is not None}
+        if preset is not None:
+            given.setdefault("amount", preset.card.amount)
+        try:
+            device.pick(given.get("device", "auto"))
+            return Settings(**given)
+        except EngineError as error:
+            layer = chosen(request.layers, "device")[1]
+            self.wrong(layer.file if layer else "", layer.key("device") if layer else "--device", str(error))
+            return None
+
+    def _chain(self, request: _Request, preset: Preset | None) -> Chain:
+        steps: list[chains.Step] = []
+        if not self.with_chain:
+            return ()
+        written = [(raw, request.file, key, request.layers[-1].base) for raw, key in request.chains]
+        if not written and preset is not None and preset.card.chain:
+            written = [(preset.card.chain, f"preset {preset.name}", "chain", None)]
+        for raw, file, key, folder in written:
+            more, mistakes = chains.parse(raw, file=file, key=key, folder=folder)
+            for mistake in mistakes:
+                self.wrong(mistake.file, mistake.key, mistake.message)
+            steps += more
+        return tuple(steps)
+
+    def _format(self, request: _Request, info: audio.Info) -> tuple[Format | None, Destination | None]:
+        where = request.destination
+        form, form_layer = chosen(request.layers, "format")
+        depth, depth_layer = chosen(request.layers, "bit_depth")
+        container = None if form in (None, "source") else str(form).upper()
+        if form_layer is not None and where.template.container is not None:
+            typed = where.key == "--out"
+            if form_layer.is_command_line and not typed:
+                where = replace(where, template=replace(where.template, suffix=""))
+            elif container is None or container != _kin(where.template.container):
+                message = f"found {found(form)}, but outputs end in {where.template.suffix}; leave out one of the two"
+                self.wrong(form_layer.file, form_layer.key("format"), message)
+                return None, None
+        if where.template.container is not None:
+            container = where.template.container
+        try:
+            return output_format(info.format, container, None if depth == "source" else depth), where
+        except AudioError as error:
+            layer = depth_layer or form_layer
+            self.wrong(layer.file if layer else request.file, layer.key("bit_depth") if layer else "", str(error))
+            return None, None
+
+    def _in_place(self, request: _Request, job: Job) -> Job:
+        """``job``, done when its output is there already; a mistake when something else is."""
+        if not os.path.lexists(job.output):
+            return job
+        if job.output.is_dir():
+            self.wrong(request.file, request.key, f"{job.output} is a folder; expected a free name for the output")
+            return job
+        try:
+            if stamps.holds(job.root, job.output, job.inputs()):
+                return replace(job, done=True)
+        except RenderError as error:
+            self.wrong(request.file, request.key, str(error))
+        if not job.overwrite:
+            message = f"{job.output} exists and was not rendered from these inputs; --overwrite replaces it"
+            self.wrong(request.file, request.key, message)
+        return job
+
+
+def _kin(container: str | None) -> str | None:
+    return "WAV" if container == "RF64" else container
+
+
+def _suffix(form: Format, stem: Path) -> str:
+    """The ending that goes with ``form``, spelt as the stem's own is when that fits."""
+    own = stem.suffix.lower()
+    return own if SUFFIXES.get(own) == form.container else form.suffix
+
+
+def _format_notes(source: Format, form: Format, depth: str | None) -> list[str]:
+    if form.subtype == source.subtype or depth not in (None, "source"):
+        return []
+    return [f"{source.container} {source.subtype} goes into {form.container} as {form.subtype}"]
+
+
+def _neighbour(path: Path) -> str:
+    try:
+        there = [entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")]
+    except OSError:
+        return ""
+    return nearest(path.name, there)
