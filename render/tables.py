@@ -1,0 +1,125 @@
+"""A plan and a result as tables to read, and a plan as records for programs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from render.chain import Chain
+from render.events import AlbumDone, Event, StemFailed, StemPublished, StemSkipped
+from render.plan import Job, Plan
+from render.progress import clock_time, decibels, printable, totals
+
+
+def plan_table(plan: Plan) -> Table:
+    """What each job of ``plan`` would do."""
+    table = Table(title=Text(printable(plan.title)), title_justify="left", caption_justify="left")
+    for heading, justify in (("#", "right"), ("stem", "left"), ("preset", "left"), ("length", "right")):
+        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    for heading in ("sound", "chain", "output"):
+        table.add_column(heading, overflow="fold")
+    for job in plan.jobs:
+        row = (str(job.index), job.stem.name, job.label, clock_time(job.duration_s), _sound(job), _names(job.chain))
+        table.add_row(*(Text(printable(cell)) for cell in row), Text(printable(_where(job))))
+    return table
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """What is to be said below the table: notes, stems that cannot be read, and the sum."""
+    lines = [f"{job.index}: {note}" for job in plan.jobs for note in job.notes]
+    lines += [f"{stem.index}: cannot be rendered: {stem.reason}" for stem in plan.unreadable]
+    done = sum(job.done for job in plan.jobs)
+    there = f", {done} already there" if done else ""
+    length, estimate = clock_time(plan.duration_s), clock_time(plan.estimate_s)
+    lines.append(f"{len(plan.jobs)} stems, {length} of audio{there}; about {estimate} to render. Nothing was written.")
+    return [printable(line) for line in lines]
+
+
+def plan_records(plan: Plan) -> Iterable[dict[str, Any]]:
+    """``plan`` as JSON objects: one for each job, one for each unreadable stem, one for the sum."""
+    for job in plan.jobs:
+        yield {
+            "event": "planned",
+            "index": job.index,
+            "title": job.title,
+            "stem": str(job.stem),
+            "output": str(job.output),
+            "preset": job.label,
+            "amount": job.settings.amount,
+            "mix": job.settings.mix,
+            "quality": job.settings.quality,
+            "seed": job.settings.seed,
+            "device": job.settings.device,
+            "rate": job.info.rate,
+            "channels": job.info.channels,
+            "frames": job.length,
+            "duration_s": job.duration_s,
+            "format": f"{job.format.container} {job.format.subtype}",
+            "overs": job.overs,
+            "chain": [step.record() for step in job.chain],
+            "notes": list(job.notes),
+            "estimate_s": job.estimate_s,
+            "done": job.done,
+        }
+    for stem in plan.unreadable:
+        yield {"event": "unreadable", "index": stem.index, "stem": str(stem.stem), "reason": stem.reason}
+    yield {
+        "event": "plan",
+        "title": plan.title,
+        "count": len(plan.jobs) + len(plan.unreadable),
+        "duration_s": plan.duration_s,
+        "estimate_s": plan.estimate_s,
+    }
+
+
+def summary_table(events: Sequence[Event], done: AlbumDone) -> Table:
+    """What came of each stem, from the events that ended them."""
+    table = Table(caption=Text(totals(done)), caption_justify="left")
+    for heading in ("#", "track", "length", "speed", "peak dBFS", "level", "overs"):
+        table.add_column(heading, justify="left" if heading in ("track", "overs") else "right", overflow="fold")
+    table.add_column("output", overflow="fold")
+    for event in events:
+        if isinstance(event, StemPublished):
+            row = _published(event)
+        elif isinstance(event, StemSkipped):
+            row = (str(event.index), event.title, "", "", "", "", "", f"{event.output} (already there)")
+        elif isinstance(event, StemFailed):
+            row = (str(event.index), event.title, "", "", "", "", "", f"failed: {event.reason}")
+        else:
+            continue
+        style = "red" if isinstance(event, StemFailed) else ""
+        table.add_row(*(Text(printable(cell), style) for cell in row))
+    return table
+
+
+def _published(event: StemPublished) -> tuple[str, ...]:
+    speed = "copied" if event.copied else f"{event.duration_s / max(event.seconds, 1e-9):.1f}×"
+    overs = f"{event.overs} {event.overs_action}" if event.overs else "none"
+    return (
+        str(event.index),
+        event.title,
+        clock_time(event.duration_s),
+        speed,
+        "silent" if event.peak_dbfs is None else decibels(event.peak_dbfs),
+        "" if event.level_change_db is None else f"{decibels(event.level_change_db, sign=True)} dB",
+        overs + (f" {event.gain_db:.1f} dB" if event.gain_db else ""),
+        str(event.output),
+    )
+
+
+def _sound(job: Job) -> str:
+    form = f"{job.info.rate} Hz {job.info.channels} ch {job.format.container} {job.format.subtype}"
+    if not job.styled:
+        return f"not styled, {form}"
+    mix = f" mix {job.settings.mix:g}" if job.settings.mix < 1 else ""
+    return f"amount {job.settings.amount:g}{mix} {job.settings.quality}, {form}"
+
+
+def _names(chain: Chain) -> str:
+    return " → ".join(f"{step.plugin.name}({_names(step.inner)})" if step.inner else step.plugin.name for step in chain)
+
+
+def _where(job: Job) -> str:
+    state = " (already there)" if job.done else " (replaces what is there)" if job.output.exists() else ""
+    return f"{job.output}{state}"
