@@ -1,0 +1,261 @@
+"""The ``render`` and ``demo`` commands. What weighs is imported inside them."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from render.events import AlbumDone, Event, OnEvent
+    from render.plan import Plan
+
+app = typer.Typer(
+    name="render",
+    help="Play stems and albums through presets.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+QualityOption = Annotated[str | None, typer.Option("--quality", "-q", help="draft, standard or fine.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write events as JSON lines on stdout.")]
+
+
+@app.callback()
+def _houses() -> None:
+    """Play stems and albums through presets."""
+
+
+@app.command()
+def render(
+    stems: Annotated[
+        list[Path] | None, typer.Argument(help="Audio files, or one album manifest (.toml).", show_default=False)
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", "-p", help="A preset, a preset file, or a blend like tape:0.7,choir:0.3.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="A file, a folder, or a template with {stem} {preset} {index} … in it."),
+    ] = None,
+    amount: Annotated[float | None, typer.Option(help="0 is the stem itself, 1 the full style.")] = None,
+    mix: Annotated[float | None, typer.Option(help="0 is dry, 1 is wet; the chain comes after.")] = None,
+    quality: QualityOption = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same bytes.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    bit_depth: Annotated[str | None, typer.Option(help="source, 16, 24 or 32f.")] = None,
+    format: Annotated[str | None, typer.Option("--format", "-f", help="source, wav, aiff or flac.")] = None,
+    overs: Annotated[
+        str | None, typer.Option(help="limit, scale or refuse what is over full scale in 16 or 24 bits.")
+    ] = None,
+    tail_s: Annotated[float | None, typer.Option(help="Seconds kept after the end while the chain rings out.")] = None,
+    with_chain: Annotated[bool, typer.Option("--chain/--no-chain", help="Play the chains, or leave them out.")] = True,
+    library: Annotated[
+        Path | None,
+        typer.Option(help="The folder presets live in. [default: $GRAMOPHONE_LIBRARY, or the user's data folder]"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that were made otherwise.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; write nothing.")] = False,
+    as_json: JsonOption = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the manifest's JSON Schema and stop.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Render stems through a preset, or a whole album from its manifest.
+
+    Options win over the manifest. What is already rendered from the same inputs is skipped; nothing else is overwritten
+    without --overwrite. Exit codes: 0 all done, 1 some stems failed, 2 bad input, 130 interrupted.
+    """
+    if schema:
+        import json
+
+        from render.schema import manifest_schema
+
+        typer.echo(json.dumps(manifest_schema(), indent=2, ensure_ascii=False))
+        return
+    with _reporting(debug):
+        from presets.library import default_library
+        from render.choices import Choices
+        from render.planner import plan_album, plan_stems
+
+        given = list(stems or ())
+        choices = Choices(preset, amount, mix, quality, seed, device, bit_depth, format, overs, tail_s)
+        shelf = default_library(library)
+        if album := _album(given):
+            plan = plan_album(
+                album, library=shelf, choices=choices, out=out, overwrite=overwrite, with_chain=with_chain
+            )
+        else:
+            plan = plan_stems(
+                given, library=shelf, choices=choices, out=out, overwrite=overwrite, with_chain=with_chain
+            )
+        if dry_run:
+            raise typer.Exit(_show_plan(plan, as_json))
+        raise typer.Exit(_run(plan, as_json, debug))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder, or an earlier demo's.")] = Path("demo"),
+    quality: QualityOption = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page when it is done.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Make stems and sounds, learn two presets, render an album and write a page to hear it all on."""
+    with _reporting(debug):
+        from render import demo as demonstration
+
+        err = _console(stderr=True)
+
+        def step(line: str) -> None:
+            err.print(line, soft_wrap=True, markup=False)
+
+        with _terminable(), _watching(as_json) as (tell, events):
+            result = demonstration.run(
+                folder, quality=quality or "standard", seed=seed, device=device, on_event=tell, on_step=step
+            )
+        code = _finish(result.done, events, as_json, debug)
+        if not result.done.interrupted:
+            step(f"Listen: {result.page.resolve()}")
+            if open_browser:
+                typer.launch(result.page.resolve().as_uri())
+        raise typer.Exit(code)
+
+
+def _album(given: list[Path]) -> Path | None:
+    from render.errors import InputError, Mistake
+
+    if not given:
+        raise InputError([Mistake("", "STEM", "none is given; expected audio files, or one album manifest (.toml)")])
+    albums = [path for path in given if path.suffix.lower() == ".toml"]
+    if albums and len(given) > 1:
+        message = f"found {len(given)} arguments; expected one album manifest alone, or stems alone"
+        raise InputError([Mistake("", str(albums[0]), message)])
+    return albums[0] if albums else None
+
+
+def _show_plan(plan: "Plan", as_json: bool) -> int:
+    from render.tables import plan_lines, plan_records, plan_table
+
+    if as_json:
+        from render.progress import JsonLines
+
+        lines = JsonLines(sys.stdout)
+        for record in plan_records(plan):
+            lines.record(record)
+    else:
+        console = _console()
+        console.print(plan_table(plan))
+        for line in plan_lines(plan):
+            console.print(line, soft_wrap=True, markup=False)
+    return 1 if plan.unreadable else 0
+
+
+def _run(plan: "Plan", as_json: bool, debug: bool) -> int:
+    from render.batch import run
+
+    with _terminable(), _watching(as_json) as (tell, events):
+        done = run(plan, on_event=tell)
+    return _finish(done, events, as_json, debug)
+
+
+def _finish(done: "AlbumDone", events: "list[Event]", as_json: bool, debug: bool) -> int:
+    """Say how a batch ended, and with which exit code."""
+    from render.batch import exit_code
+    from render.events import StemFailed
+    from render.progress import printable
+    from render.tables import summary_table
+
+    for failure in [event for event in events if isinstance(event, StemFailed)]:
+        if as_json:
+            _error(f"{printable(failure.title)}: {printable(failure.reason)}")
+        if debug and failure.trace:
+            _console(stderr=True).print(failure.trace, markup=False, soft_wrap=True)
+    if not as_json:
+        _console().print(summary_table(events, done))
+    return exit_code(done)
+
+
+@contextmanager
+def _watching(as_json: bool) -> "Iterator[tuple[OnEvent, list[Event]]]":
+    """A reporter that is shown while the block runs, and the events that ended stems."""
+    from render.events import StemFailed, StemPublished, StemSkipped
+    from render.progress import reporter
+
+    kept: list[Event] = []
+    with reporter(_console(stderr=True), as_json=sys.stdout if as_json else None) as shown:
+
+        def tell(event: "Event") -> None:
+            shown(event)
+            if isinstance(event, StemFailed | StemPublished | StemSkipped):
+                kept.append(event)
+
+        yield tell, kept
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """End on SIGTERM as on Ctrl-C: cleanly."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _reporting(debug: bool) -> Iterator[None]:
+    """A red line for every mistake a user can make, and exit code 2; the trace with ``debug``."""
+    from engine.errors import EngineError
+    from presets.errors import PresetError
+    from render.errors import InputError, RenderError
+
+    try:
+        yield
+    except InputError as error:
+        if debug:
+            raise
+        for mistake in error.mistakes:
+            _error(str(mistake))
+        raise typer.Exit(2) from None
+    except (EngineError, PresetError, RenderError) as error:
+        if debug:
+            raise
+        _error(" ".join(str(error).split()))
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        _console(stderr=True).print("interrupted; nothing was kept", style="yellow")
+        raise typer.Exit(130) from None
+
+
+def _error(line: str) -> None:
+    from rich.text import Text
+
+    _console(stderr=True).print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False)
+    # A table in a pipe has no window to fit into.
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=200)
