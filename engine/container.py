@@ -106,7 +106,7 @@ def chunks(stream: BinaryIO, start: int | None = None) -> Iterator[Chunk]:
         if size < 0:
             return
         at += size
-        padding = -(at if layout.align == 8 else size) % layout.align
+        padding = -size % layout.align
         # Some writers forget the pad byte; a pad is zero and no chunk's name starts with one.
         if padding == 1 and stream.seek(at) == at and stream.read(1) not in (b"\0", b""):
             padding = 0
@@ -154,7 +154,9 @@ def agreed_frames(declared: Declaration, subtype: str, channels: int, found: int
     if declared.container == "MP3":
         frames = found if declared.frames is None else declared.frames
         if frames > found:
-            raise AudioError("is a variable-rate MP3 that does not say how long it is; convert it to WAV first")
+            raise AudioError(
+                "is an MP3 that does not say how long it is, and decoding would lose its end; convert it to WAV first"
+            )
         return frames
     width = SAMPLE_BYTES.get(subtype, 0) * channels
     if not width or declared.data_bytes is None:
