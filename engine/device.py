@@ -25,13 +25,13 @@ def pick(name: str = "auto") -> torch.device:
     except RuntimeError:
         raise DeviceError(f"device is {name!r}; expected auto, cpu, cuda, cuda:N or mps") from None
     there = {
-        "cpu": lambda: True,
-        "cuda": lambda: torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available,
-    }.get(device.type)
-    if there is None:
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if device.type not in there:
         raise DeviceError(f"device is {name!r}; expected auto, cpu, cuda, cuda:N or mps")
-    if not there():
+    if not there[device.type]:
         raise DeviceError(f"device {name!r} is not on this machine; use --device auto or cpu")
     return device
 

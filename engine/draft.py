@@ -1,7 +1,7 @@
 """The fast road of the kernel recipe: a low-rank warm start, a few fast Griffin-Lim steps, a short waveform descent.
 
-1. Stem and target frames nearly lie in a space of 64 dimensions.  In an orthonormal basis Q of it every patch product is
-   a product of 64 numbers and not of 2049, at twice the hop: S = C + (Z − Z_C) Qᵀ is found in about a millisecond a step.
+1. Stem and target frames nearly lie in a space of 64 dimensions.  In an orthonormal basis Q of it every patch product
+   is one of 64 numbers and not of 2049, at twice the hop: S = C + (Z − Z_C) Qᵀ is found in a millisecond a step.
 2. Fast Griffin-Lim (Perraudin, Balazs & Søndergaard 2013, momentum 0.99) from the stem's phase makes a waveform of it.
 3. Preconditioned L-BFGS on the waveform takes off what phase reconstruction has added.
 """
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from engine import kernel, lbfgs
+from engine.fold import fold
 from engine.method import OnIterate, Work
 from engine.precondition import Preconditioner
-from engine.spectra import Resolution, istft, linked_magnitude, log_magnitude, stft
+from engine.spectra import Resolution, istft, stft
 from engine.terms import Picture, active_patches
 
 RANK = 64
@@ -49,12 +50,13 @@ def basis(frames: Tensor, rank: int = RANK, seed: int = 0) -> Tensor:
     """Orthonormal ``[bins, rank]`` basis of ``[bins, frames]`` by one randomised power step (Halko et al. 2011)."""
     rank = min(rank, *frames.shape)
     probe = torch.randn(frames.shape[1], rank, generator=torch.Generator().manual_seed(seed)).to(frames)
-    return torch.linalg.qr(frames @ (frames.mT @ (frames @ probe)))[0]
+    found: Tensor = torch.linalg.qr(frames @ (frames.mT @ (frames @ probe)))[0]
+    return found
 
 
 def warm_start(stem: Tensor, target: Tensor, v: Tensor, amount: float, evaluations: int) -> Tensor:
-    """A log spectrum ``[batch, bins, frames]`` near the optimum, from ``stem`` of the same shape and ``target`` frames."""
-    batch, bins, frames = stem.shape
+    """A log spectrum near the optimum, from a stem ``[batch, bins, frames]`` and target frames ``[bins, T]``."""
+    batch, _, frames = stem.shape
     half = stem[..., ::2].contiguous()
     sparse, sparse_v = target[:, ::2], _every_second(v)
     q = torch.stack([basis(torch.cat([c, sparse], 1)) for c in half])
@@ -124,10 +126,11 @@ def solve_draft(
     if budget.warm:
         log = warm_start(stem, target, v, work.amount, budget.warm)
         x = fast_griffin_lim(x, (log.exp() - 1).clamp_min(0), res, budget.griffin_lim)
+    target, stem = fold(target, res), picture.folded(res)
     constant = kernel.self_term(target, v)
 
     def loss(y: Tensor) -> Tensor:
-        log = log_magnitude(linked_magnitude(y, res))
+        log = Picture(y).folded(res)
         pull = kernel.cross_terms(log, target, u, v) + constant
         return style * pull + content * kernel.content(log, stem, even)
 

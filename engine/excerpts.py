@@ -76,14 +76,14 @@ def select(references: Sequence[Tensor], rate: int, max_s: float) -> Excerpts:
         return Excerpts(at_level, spans)
     res = Resolution.at(rate, level.RESOLUTION)
     samples = EXCERPT_FRAMES * res.hop
-    places = [(i, start) for i, r in enumerate(at_level) for start in range(0, max(1, r.shape[1] - samples + 1), samples)]
+    starts = [range(0, max(1, r.shape[1] - samples + 1), samples) for r in at_level]
+    places = [(i, start) for i, each in enumerate(starts) for start in each]
     if len(places) > MOST_EXCERPTS:
         places = [places[k * len(places) // MOST_EXCERPTS] for k in range(MOST_EXCERPTS)]
     magnitudes = torch.stack([span_magnitude(at_level[i], start, samples, res) for i, start in places])
     energy = kernel.window_sum(magnitudes.square().sum(1), kernel.WIDTH)
     active = energy > GATE * energy.max()
-    similarity, mass = landmarks.excerpt_kernel(log_magnitude(magnitudes).transpose(0, 1).flatten(1), EXCERPT_FRAMES, active)
+    frames = log_magnitude(magnitudes).transpose(0, 1).flatten(1)
+    similarity, mass = landmarks.excerpt_kernel(frames, EXCERPT_FRAMES, active)
     index, weights = landmarks.herd(similarity, mass, max(1, int(max_s * rate / samples)))
-    return Excerpts(
-        at_level, [Span(*places[int(k)], samples, float(w)) for k, w in zip(index, weights, strict=True)]
-    )
+    return Excerpts(at_level, [Span(*places[int(k)], samples, float(w)) for k, w in zip(index, weights, strict=True)])

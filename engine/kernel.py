@@ -112,7 +112,7 @@ class _CrossTerms(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         (saved,) = ctx.saved_tensors
         return saved * grad[:, None, None], None, None, None, None
 
@@ -135,7 +135,7 @@ class _Content(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (saved,) = ctx.saved_tensors
         return saved * grad[:, None, None], None, None, None
 
@@ -143,10 +143,10 @@ class _Content(torch.autograd.Function):
 def cross_terms(s: Tensor, a: Tensor, u: Tensor, v: Tensor, *, width: int = WIDTH) -> Tensor:
     """The part of the style loss that depends on the stem, ``[batch]``.
 
-    ``s`` is ``[batch, bins, frames]`` and ``a`` ``[bins, frames]`` or ``[batch, bins, frames]``; ``u`` ``[batch, patches]``
+    ``s`` is ``[batch, bins, frames]``, ``a`` ``[bins, frames]`` or ``[batch, bins, frames]``; ``u`` ``[batch, patches]``
     and ``v`` ``[patches]`` or ``[batch, patches]`` weigh the patches of each (patches = frames − width + 1).
     """
-    out: Tensor = _CrossTerms.apply(s.mT, a.mT, u, v, width)
+    out: Tensor = _CrossTerms.apply(s.mT, a.mT, u, v, width)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -163,7 +163,7 @@ def content(s: Tensor, c: Tensor, weights: Tensor, *, width: int = WIDTH) -> Ten
 
     ``weights`` is ``[batch, patches]``; ones give the classic sum over time.
     """
-    out: Tensor = _Content.apply(s.mT, c.mT, weights, width)
+    out: Tensor = _Content.apply(s.mT, c.mT, weights, width)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -19,7 +19,8 @@ def _sketch(frames: Tensor, seed: int = 0) -> Tensor:
     rank = min(SKETCH_RANK, *frames.shape)
     probe = torch.randn(frames.shape[1], rank, generator=torch.Generator().manual_seed(seed)).to(frames)
     basis = torch.linalg.qr(frames @ (frames.T @ (frames @ probe)))[0]
-    return basis.T @ frames
+    sketch: Tensor = basis.T @ frames
+    return sketch
 
 
 def excerpt_kernel(frames: Tensor, length: int, active: Tensor, *, width: int = kernel.WIDTH) -> tuple[Tensor, Tensor]:

@@ -65,10 +65,11 @@ class _History:
         self.size = size
         self.steps = like.new_zeros(batch, size, n)
         self.changes = like.new_zeros(batch, size, n)  # P y
-        self.sy = like.new_zeros(batch, size, size, dtype=torch.float64)
-        self.ypy = like.new_zeros(batch, size, size, dtype=torch.float64)
-        self.age = torch.full((batch, size), -1, device=like.device)  # evaluation at which a slot was filled
-        self.gamma = like.new_ones(batch, dtype=torch.float64)
+        # the small matrices live on the CPU in double: exact enough, and some devices have no double at all
+        self.sy = torch.zeros(batch, size, size, dtype=torch.float64)
+        self.ypy = torch.zeros(batch, size, size, dtype=torch.float64)
+        self.age = torch.full((batch, size), -1)  # evaluation at which a slot was filled
+        self.gamma = torch.ones(batch, dtype=torch.float64)
 
     def push(self, b: int, when: int, step: Tensor, change: Tensor, preconditioned: Tensor) -> None:
         """Store the pair (``step``, ``change``) of problem ``b``; the caller has checked its curvature."""
@@ -76,10 +77,10 @@ class _History:
         self.steps[b, slot] = step
         self.changes[b, slot] = preconditioned
         self.age[b, slot] = when
-        self.sy[b, :, slot] = (self.steps[b] @ change).double()
+        self.sy[b, :, slot] = (self.steps[b] @ change).cpu().double()
         self.sy[b, slot, :] = 0  # products with older changes lie below the diagonal of R
         self.sy[b, slot, slot] = float(step @ change)
-        row = (self.changes[b] @ change).double()
+        row = (self.changes[b] @ change).cpu().double()
         self.ypy[b, slot, :] = row
         self.ypy[b, :, slot] = row
         self.gamma[b] = self.sy[b, slot, slot] / row[slot].clamp_min(1e-300)
@@ -88,22 +89,27 @@ class _History:
         """−H g for every problem: ``[batch, n]``."""
         order = self.age.argsort(1)
         filled = self.age.gather(1, order) >= 0
-        sg = torch.bmm(self.steps, gradient[..., None])[..., 0].double().gather(1, order) * filled
-        yg = torch.bmm(self.changes, gradient[..., None])[..., 0].double().gather(1, order) * filled
-        pick = lambda m: m.gather(1, order[:, :, None].expand_as(m)).gather(2, order[:, None, :].expand_as(m))  # noqa: E731
+        sg = torch.bmm(self.steps, gradient[..., None])[..., 0].cpu().double().gather(1, order) * filled
+        yg = torch.bmm(self.changes, gradient[..., None])[..., 0].cpu().double().gather(1, order) * filled
         both = filled[:, :, None] & filled[:, None, :]
-        r = (pick(self.sy) * both).triu()
+        r = (_reordered(self.sy, order) * both).triu()
         diagonal = r.diagonal(dim1=1, dim2=2).clone()
         r = r + torch.diag_embed((~filled).double())
         gamma = self.gamma[:, None]
         u = torch.linalg.solve_triangular(r, sg[..., None], upper=True)[..., 0]
-        inner = diagonal * u + gamma * ((pick(self.ypy) * both) @ u[..., None])[..., 0] - gamma * yg
+        inner = diagonal * u + gamma * ((_reordered(self.ypy, order) * both) @ u[..., None])[..., 0] - gamma * yg
         c = torch.linalg.solve_triangular(r.mT, inner[..., None], upper=False)[..., 0]
         back = order.argsort(1)
         c, u = c.gather(1, back).to(gradient), (gamma * u).gather(1, back).to(gradient)
         out = preconditioned * -self.gamma.to(gradient)[:, None]
         out = torch.baddbmm(out[..., None], self.steps.mT, c[..., None], alpha=-1)
         return torch.baddbmm(out, self.changes.mT, u[..., None])[..., 0]
+
+
+def _reordered(matrices: Tensor, order: Tensor) -> Tensor:
+    """Rows and columns of ``[batch, m, m]`` in ``order`` ``[batch, m]``."""
+    rows = matrices.gather(1, order[:, :, None].expand_as(matrices))
+    return rows.gather(2, order[:, None, :].expand_as(matrices))
 
 
 def minimise(
@@ -120,8 +126,8 @@ def minimise(
     """Minimise each row of ``x`` ``[batch, n]`` under ``objective`` (losses ``[batch]`` and gradients ``[batch, n]``).
 
     Stops a problem when its loss falls by less than ``tolerance`` relative to itself in an accepted step, or when no
-    step along the gradient itself lowers it; stops altogether after ``evaluations`` calls.  ``first_step`` is the length
-    of the first trial step in units of x's norm (default: 1 / |g|₁ as in SciPy's L-BFGS-B when None).
+    step along the gradient itself lowers it; stops altogether after ``evaluations`` calls.  ``first_step`` is the
+    length of the first trial step in units of x's norm (None: 1 / |g|₁, as SciPy's L-BFGS-B takes).
     """
     batch = x.shape[0]
     precondition = precondition or (lambda g: g)
@@ -129,7 +135,7 @@ def minimise(
     pg = precondition(gradient)
     memory = _History(batch, history, x)
     iterations = torch.zeros(batch, dtype=torch.long)
-    active = torch.ones(batch, dtype=torch.bool)
+    active = (gradient != 0).any(1).cpu()
     direction, slope = -pg, -_dot(gradient, pg)
     if first_step is None:
         length = 1 / gradient.abs().sum(-1).clamp_min(1e-30)
@@ -159,7 +165,7 @@ def minimise(
             if sy > 1e-10 * float(s.norm() * change.norm()):
                 memory.push(b, count, s, change, trial_pg[b] - pg[b])
             iterations[b] += 1
-            if float(loss[b] - trial_loss[b]) < tolerance * abs(float(loss[b])):
+            if float(loss[b] - trial_loss[b]) < tolerance * abs(float(loss[b])) or not bool(trial_gradient[b].any()):
                 active[b] = False
             x[b], loss[b], gradient[b], pg[b] = trial[b], trial_loss[b], trial_gradient[b], trial_pg[b]
             step[b] = -1.0

@@ -64,7 +64,8 @@ class PreEmphasis:
         spectrum = torch.fft.rfft(x, size)
         gain = self.gains(torch.arange(spectrum.shape[-1], device=x.device) * (self.rate / size))
         gain = 1 / gain if undo else gain
-        return torch.fft.irfft(spectrum * gain.to(x), size)[..., :n]
+        filtered: Tensor = torch.fft.irfft(spectrum * gain.to(x), size)[..., :n]
+        return filtered
 
 
 def silent_runs(x: Tensor, rate: int, shortest_s: float = 0.02) -> Tensor:
@@ -81,7 +82,7 @@ def silent_runs(x: Tensor, rate: int, shortest_s: float = 0.02) -> Tensor:
 
 
 def keep_silence(styled: Tensor, stem: Tensor, rate: int) -> Tensor:
-    """``styled`` with every run of digital silence in ``stem`` given back exactly, faded over a millisecond around it."""
+    """``styled`` with every digital silence of ``stem`` given back exactly, faded over a millisecond around it."""
     silent = silent_runs(stem, rate)
     if not bool(silent.any()):
         return styled

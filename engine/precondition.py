@@ -15,7 +15,7 @@ from engine.terms import Picture
 class Preconditioner:
     """P applied to gradients ``[batch, channels * samples]`` of the waveform in ``start``."""
 
-    def __init__(self, start: Picture, res: Resolution, power: float = 1.0) -> None:
+    def __init__(self, start: Picture, res: Resolution, power: float = 0.75) -> None:
         x = start.x
         self.shape, self.res = x.shape, res
         weight = start.magnitude(res).mT + 1

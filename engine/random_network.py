@@ -9,7 +9,7 @@ from engine.kernel import WIDTH, network_scale
 
 
 class RandomNetwork:
-    """``filters`` Gaussian filters of ``width`` frames over all bins, then ReLU, without bias (Ulyanov & Lebedev 2016)."""
+    """``filters`` Gaussian filters of ``width`` frames over all bins, then ReLU, no bias (Ulyanov & Lebedev 2016)."""
 
     def __init__(self, bins: int, filters: int = 4096, *, width: int = WIDTH, seed: int = 0) -> None:
         _, scale = network_scale(bins, filters, width)
@@ -18,7 +18,7 @@ class RandomNetwork:
         self.filters = filters
 
     def to(self, like: Tensor) -> "RandomNetwork":
-        """This network on the device and in the dtype of ``like``."""
+        """The network on the device and in the dtype of ``like``."""
         self.weight = self.weight.to(like)
         return self
 
@@ -34,6 +34,7 @@ def gram(features: Tensor) -> Tensor:
 
 def style_distance(a: Tensor, b: Tensor) -> Tensor:
     """Squared Frobenius distance of the Gram matrices of two feature sets, through the small frame-frame products."""
+
     def mean_square(x: Tensor, y: Tensor) -> Tensor:
         return (x.T @ y).square().sum() / (x.shape[1] * y.shape[1])
 

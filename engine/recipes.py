@@ -38,7 +38,15 @@ _ALL = (
         ("log magnitude", "random 11-frame convolution", "spectrogram L-BFGS", "Griffin-Lim"),
         "engine.methods.ulyanov",
     ),
-    Recipe("identity", "The stem, untouched", "for tests", "checking everything around the engine", (), "engine.methods.identity", hidden=True),
+    Recipe(
+        "identity",
+        "The stem, untouched",
+        "for tests",
+        "checking everything around the engine",
+        (),
+        "engine.methods.identity",
+        hidden=True,
+    ),
 )
 RECIPES: Mapping[str, Recipe] = {r.name: r for r in _ALL if not r.hidden}
 _BY_NAME = {r.name: r for r in _ALL}

@@ -6,6 +6,7 @@ spans that come back unchanged give the stem back.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ def cut(samples: int, rate: int, segment_s: float = SEGMENT_S, overlap_s: float 
     step = longest - overlap
     count = -(-(samples - overlap) // step)
     edges = [round(k * (samples - overlap) / count) for k in range(count + 1)]
-    return [Span(a, b + overlap) for a, b in zip(edges, edges[1:], strict=False)]
+    return [Span(a, b + overlap) for a, b in pairwise(edges)]
 
 
 def join(pieces: Sequence[Tensor], spans: Sequence[Span]) -> Tensor:

@@ -22,11 +22,15 @@ REFERENCE_RATE_HZ = 22050
 
 @dataclass(frozen=True)
 class Resolution:
-    """A Hann-window analysis: ``n_fft`` samples every ``hop`` samples, magnitudes multiplied by ``scale``."""
+    """A Hann-window analysis: ``n_fft`` samples every ``hop`` samples, magnitudes multiplied by ``scale``.
+
+    ``low`` is the number of bins up to 11 kHz (0: all of them), see `engine.fold`.
+    """
 
     n_fft: int
     hop: int
     scale: float = 1.0
+    low: int = 0
 
     def __post_init__(self) -> None:
         if self.n_fft % self.hop or self.n_fft % 2:
@@ -36,7 +40,8 @@ class Resolution:
     def at(cls, rate: int, n_fft: int, overlap: int = 4) -> "Resolution":
         """The analysis that lasts as long as ``n_fft`` samples do at 22 050 Hz, with a size an FFT likes."""
         hop = _smooth_near(n_fft / overlap * rate / REFERENCE_RATE_HZ)
-        return cls(hop * overlap, hop, n_fft / (hop * overlap))
+        low = round(REFERENCE_RATE_HZ / 2 * hop * overlap / rate) + 1
+        return cls(hop * overlap, hop, n_fft / (hop * overlap), low)
 
     @property
     def bins(self) -> int:
@@ -81,7 +86,8 @@ def _pad(x: Tensor, res: Resolution) -> Tensor:
 def stft(x: Tensor, res: Resolution) -> Tensor:
     """Complex spectrum ``[..., frames, bins]`` of ``[..., samples]``, not scaled."""
     framed = _pad(x, res).unfold(-1, res.n_fft, res.hop)
-    return torch.fft.rfft(framed * hann(res.n_fft, x.device, x.dtype))
+    spectrum: Tensor = torch.fft.rfft(framed * hann(res.n_fft, x.device, x.dtype))
+    return spectrum
 
 
 def overlap_add(framed: Tensor, res: Resolution, samples: int) -> Tensor:
@@ -96,7 +102,7 @@ def overlap_add(framed: Tensor, res: Resolution, samples: int) -> Tensor:
 
 
 def stft_adjoint(spectrum: Tensor, res: Resolution, samples: int) -> Tensor:
-    """The transpose of `stft` as a real linear map: ``[..., frames, bins]`` to ``[..., samples]``; overwrites its input."""
+    """The transpose of `stft` as a real map: ``[..., frames, bins]`` to ``[..., samples]``; overwrites its input."""
     spectrum[..., 0] *= 2
     spectrum[..., -1] *= 2
     framed = torch.fft.irfft(spectrum, res.n_fft, norm="forward")
@@ -133,7 +139,7 @@ class _LinkedMagnitude(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         spectrum, magnitude = ctx.saved_tensors
         res: Resolution = ctx.res
         tiny = torch.finfo(magnitude.dtype).tiny ** 0.5
@@ -147,7 +153,7 @@ def linked_magnitude(x: Tensor, res: Resolution) -> Tensor:
 
     Differentiable once; the gradient at an empty bin is zero.
     """
-    out: Tensor = _LinkedMagnitude.apply(x, res)
+    out: Tensor = _LinkedMagnitude.apply(x, res)  # type: ignore[no-untyped-call]
     return out.mT
 
 
@@ -168,7 +174,7 @@ def mel_to_hz(mel: Tensor) -> Tensor:
 
 @lru_cache(maxsize=32)
 def mel_filters(res: Resolution, rate: int, bands: int, normalised: bool = True) -> Tensor:
-    """Triangular mel filters ``[bands, bins]``, each of unit sum if ``normalised`` (an empty one takes its nearest bin)."""
+    """Triangular mel filters ``[bands, bins]``, of unit sum if ``normalised`` (an empty one takes its nearest bin)."""
     edges = mel_to_hz(torch.linspace(0, hz_to_mel(rate / 2), bands + 2, dtype=torch.float64))
     freqs = res.frequencies(rate).double()
     low, mid, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
@@ -182,7 +188,9 @@ def mel_filters(res: Resolution, rate: int, bands: int, normalised: bool = True)
 
 
 @lru_cache(maxsize=32)
-def chroma_filters(res: Resolution, rate: int, bands: int = 24, low_hz: float = 60.0, high_hz: float = 2500.0) -> Tensor:
+def chroma_filters(
+    res: Resolution, rate: int, bands: int = 24, low_hz: float = 60.0, high_hz: float = 2500.0
+) -> Tensor:
     """Octave-folded pitch filters ``[bands, bins]`` for tuning A = 440 Hz, from ``low_hz`` up to a soft ``high_hz``.
 
     A Gaussian of half a band around each pitch class, at least one bin wide (after Ellis 2007), without octave weights:

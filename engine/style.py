@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ def learn(
 
 
 def blend(parts: Sequence[tuple[Target, float]]) -> Target:
-    """The weighted blend of targets of one recipe, rate and parameters; weights are positive and need not sum to one."""
+    """The blend of targets of one recipe, rate and parameters; weights are positive and need not sum to one."""
     if not parts or any(not weight > 0 for _, weight in parts):
         raise RecipeError("a blend takes at least one target, and each weight must be above 0")
     first = parts[0][0]
@@ -91,8 +92,10 @@ def restyle(
     with devices.arranged(device), torch.no_grad():
         at_rate = _resample(channels, rate, target.rate)
         changed = _restyle_at_rate(at_rate, target, settings, device, on_event or (lambda event: None))
-        styled = changed if rate == target.rate else channels + _resample(
-            changed - at_rate, target.rate, rate, channels.shape[1]
+        styled = (
+            changed
+            if rate == target.rate
+            else channels + _resample(changed - at_rate, target.rate, rate, channels.shape[1])
         )
         styled = level.match(level.hush(styled, channels, rate), channels)
         if settings.mix < 1:
@@ -119,13 +122,15 @@ def _restyle_at_rate(stem: Tensor, target: Target, settings: Settings, device: t
                 settings.quality,
                 settings.seed,
             )
-            solved, loss = solver.solve(
-                work, target, lambda i, n, value, at=number: tell(Iterate(at, i, n, value)), device
-            )
+            solved, loss = solver.solve(work, target, partial(_tell_iterate, tell, number), device)
             piece = level.match(solved[0].cpu()[:, : piece.shape[1]], piece)
         pieces.append(piece)
         tell(SegmentDone(number, len(spans), loss))
     return join(pieces, spans)
+
+
+def _tell_iterate(tell: OnEvent, segment: int, iteration: int, iterations: int, loss: float) -> None:
+    tell(Iterate(segment, iteration, iterations, loss))
 
 
 def _mean_power(stem: Tensor, rate: int) -> Tensor:
@@ -157,6 +162,7 @@ def _resample(x: Tensor, rate: int, to: int, length: int | None = None) -> Tenso
 def _check(x: Tensor, what: str) -> None:
     """Refuse what is not float32 ``[channels, samples]`` of finite numbers."""
     if x.dtype != torch.float32 or x.dim() != 2 or 0 in x.shape:
-        raise AudioError(f"{what} is {x.dtype} {list(x.shape)}; expected float32 [channels, samples], at least one of each")
+        shape = f"{x.dtype} {list(x.shape)}"
+        raise AudioError(f"{what} is {shape}; expected float32 [channels, samples], at least one of each")
     if not bool(torch.isfinite(x).all()):
         raise AudioError(f"{what} holds samples that are not finite numbers")

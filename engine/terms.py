@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from engine import kernel
+from engine.fold import fold
 from engine.spectra import Resolution, chroma_filters, linked_magnitude, log_magnitude, mel_filters
 
 Term = Callable[["Picture"], Tensor]
@@ -25,6 +26,7 @@ class Picture:
         self.x = x
         self._magnitude: dict[Resolution, Tensor] = {}
         self._log: dict[Resolution, Tensor] = {}
+        self._folded: dict[Resolution, Tensor] = {}
 
     def magnitude(self, res: Resolution) -> Tensor:
         """Linked magnitude ``[batch, bins, frames]``."""
@@ -37,6 +39,12 @@ class Picture:
         if res not in self._log:
             self._log[res] = log_magnitude(self.magnitude(res))
         return self._log[res]
+
+    def folded(self, res: Resolution) -> Tensor:
+        """`log` with the bins above 11 kHz in groups: what the kernel's patches are made of."""
+        if res not in self._folded:
+            self._folded[res] = fold(self.log(res), res)
+        return self._folded[res]
 
 
 @dataclass(frozen=True)
@@ -57,16 +65,16 @@ class Style:
     """Squared MMD to a target's patches over its value ``at`` the stem: 1 = untreated, 0 = the style's statistics."""
 
     def __init__(self, res: Resolution, frames: Tensor, v: Tensor, u: Tensor, at: Picture | None = None) -> None:
-        """``frames`` is the target's log magnitude ``[bins, frames]``; ``v`` and ``u`` weigh its and the stem's patches."""
-        self.res, self.frames, self.v, self.u = res, frames, v, u
-        self.constant = kernel.self_term(frames, v)
+        """``frames`` is the target's log magnitude ``[bins, T]``; ``v`` and ``u`` weigh its and the stem's patches."""
+        self.res, self.frames, self.v, self.u = res, fold(frames, res), v, u
+        self.constant = kernel.self_term(self.frames, v)
         self.unit: Tensor | float = 1.0
         if at is not None:
             self.unit = self(at).clamp_min(1e-12)
 
     def __call__(self, picture: Picture) -> Tensor:
         """Relative style distance, ``[batch]``."""
-        cross = kernel.cross_terms(picture.log(self.res), self.frames, self.u, self.v)
+        cross = kernel.cross_terms(picture.folded(self.res), self.frames, self.u, self.v)
         return (cross + self.constant) / self.unit
 
 
@@ -74,14 +82,14 @@ class Content:
     """Distance of every patch to the stem's own, over the stem's energy in the same kernel."""
 
     def __init__(self, res: Resolution, stem: Picture) -> None:
-        self.res, self.stem = res, stem.log(res)
+        self.res, self.stem = res, stem.folded(res)
         self.weights = self.stem.new_ones(self.stem.shape[0], self.stem.shape[-1] - kernel.WIDTH + 1)
         energy = kernel.squared_norms(self.stem.mT, kernel.WIDTH).sum(-1) / 2
         self.unit = energy.clamp_min(1e-12)
 
     def __call__(self, picture: Picture) -> Tensor:
         """Relative content distance, ``[batch]``."""
-        return kernel.content(picture.log(self.res), self.stem, self.weights) / self.unit
+        return kernel.content(picture.folded(self.res), self.stem, self.weights) / self.unit
 
 
 class _BoxMean(torch.autograd.Function):
@@ -94,7 +102,7 @@ class _BoxMean(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return _box_sum(grad, ctx.width) / ctx.width, None
 
 
@@ -102,16 +110,14 @@ def _box_sum(rows: Tensor, width: int) -> Tensor:
     """Centred sums of an odd ``width`` neighbours, built by doubling (five times faster than a pooling layer)."""
     size = rows.shape[-1]
     run = torch.nn.functional.pad(rows, (width // 2, width // 2))
-    out, length, offset = None, 1, 0
-    while True:
+    out, offset, length = run[..., :size].clone(), 1, 2  # an odd width begins with a run of one
+    while length <= width:
+        run = run[..., : -length // 2] + run[..., length // 2 :]
         if width & length:
-            part = run[..., offset : offset + size]
-            out = part.clone() if out is None else out.add_(part)
+            out += run[..., offset : offset + size]
             offset += length
-        if 2 * length > width:
-            return out
-        run = run[..., :-length] + run[..., length:]
         length *= 2
+    return out
 
 
 def whiten(log: Tensor, width: int = 25) -> Tensor:
@@ -119,7 +125,7 @@ def whiten(log: Tensor, width: int = 25) -> Tensor:
 
     ``[batch, bins, frames]`` in and out.
     """
-    mean: Tensor = _BoxMean.apply(log.mT, width)
+    mean: Tensor = _BoxMean.apply(log.mT, width)  # type: ignore[no-untyped-call]
     return (log.mT - mean).relu().mT
 
 
@@ -127,14 +133,14 @@ class Whitened:
     """`Content` on the whitened spectrum: the stem's pitches, whatever envelope the style gives them."""
 
     def __init__(self, res: Resolution, stem: Picture) -> None:
-        self.res, self.stem = res, whiten(stem.log(res))
+        self.res, self.stem = res, whiten(stem.folded(res))
         self.weights = self.stem.new_ones(self.stem.shape[0], self.stem.shape[-1] - kernel.WIDTH + 1)
         energy = kernel.squared_norms(self.stem.mT, kernel.WIDTH).sum(-1) / 2
         self.unit = energy.clamp_min(1e-12)
 
     def __call__(self, picture: Picture) -> Tensor:
         """Relative distance of the whitened spectra, ``[batch]``."""
-        return kernel.content(whiten(picture.log(self.res)), self.stem, self.weights) / self.unit
+        return kernel.content(whiten(picture.folded(self.res)), self.stem, self.weights) / self.unit
 
 
 class Chroma:
@@ -156,7 +162,8 @@ class Chroma:
         """Mean angle of the chroma, ``[batch]``, 0…1."""
         chroma = self._chroma(picture)
         cosine = (chroma * self.direction).sum(1) / (chroma.square().sum(1) + 1e-12).sqrt()
-        return (self.weights * (1 - cosine)).sum(-1)
+        angle: Tensor = (self.weights * (1 - cosine)).sum(-1)
+        return angle
 
 
 class Rhythm:

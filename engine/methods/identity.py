@@ -15,7 +15,8 @@ class Identity:
 
     def learn(self, references: Sequence[Tensor], rate: int, params: Mapping[str, Any]) -> Target:
         """A target that holds the mean of each reference, so that two different sounds differ."""
-        return Target("identity", dict(params), rate, {"mean": torch.stack([r.double().mean() for r in references]).float()})
+        means = torch.stack([r.double().mean() for r in references])
+        return Target("identity", dict(params), rate, {"mean": means.float()})
 
     def blend(self, parts: Sequence[tuple[Target, float]]) -> Target:
         """The first target: all of them do the same."""

@@ -1,8 +1,8 @@
 """The default recipe: the infinitely wide random network, matched on the waveform.
 
-`standard` and `fine` minimise a composed loss that keeps the stem's pitch and rhythm while three resolutions take on the
-style; `draft` takes the fast road on one resolution (`engine.draft`).  Nothing is drawn at random but the probe of a
-low-rank basis, which is seeded, so the same stem, target and settings give the same bytes.
+`standard` and `fine` minimise a composed loss that keeps the stem's pitch and rhythm while three resolutions take on
+the style; `draft` takes the fast road on one resolution (`engine.draft`).  Nothing is drawn at random but the probe of
+a low-rank basis, which is seeded, so the same stem, target and settings give the same bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,19 @@ from engine.method import OnIterate, Work
 from engine.precondition import Preconditioner
 from engine.spectra import Resolution, log_magnitude
 from engine.target import Target
-from engine.terms import Chroma, Content, Energy, Moments, Picture, Rhythm, Style, Term, Weighted, Whitened, active_patches
+from engine.terms import (
+    Chroma,
+    Content,
+    Energy,
+    Moments,
+    Picture,
+    Rhythm,
+    Style,
+    Term,
+    Weighted,
+    Whitened,
+    active_patches,
+)
 
 #: n_fft at 22 050 Hz, overlap and weight of each resolution of the style term.
 RESOLUTIONS = ((2048, 4, 0.35), (512, 2, 0.35), (4096, 4, 0.30))
@@ -45,7 +57,9 @@ class Kernel:
         """Keep at most ``max_s`` seconds of excerpts (default 12) that stand for all references."""
         unknown = set(params) - set(PARAMS)
         if unknown:
-            raise RecipeError(f"recipe 'kernel' has no parameter {sorted(unknown)[0]!r} (there is: {', '.join(PARAMS)})")
+            raise RecipeError(
+                f"recipe 'kernel' has no parameter {sorted(unknown)[0]!r} (there is: {', '.join(PARAMS)})"
+            )
         settings = {**PARAMS, **params}
         max_s = settings["max_s"]
         if not isinstance(max_s, int | float) or not 1 <= max_s <= 600:
@@ -112,10 +126,8 @@ def _prepared(
     return out, gain
 
 
-def composed_loss(
-    stem: Picture, frames: Mapping[int, Frames], rate: int, amount: float
-) -> Weighted:
-    """The loss of sound.md's tables: style at three resolutions against pitch, timbre-blind content, rhythm and level."""
+def composed_loss(stem: Picture, frames: Mapping[int, Frames], rate: int, amount: float) -> Weighted:
+    """Style at three resolutions and band moments against pitch, timbre-blind content, rhythm and level."""
     terms: list[tuple[float, Term]] = []
     for n_fft, overlap, weight in RESOLUTIONS:
         res = Resolution.at(rate, n_fft, overlap)
@@ -123,10 +135,10 @@ def composed_loss(
         terms.append((weight, Style(res, frames[n_fft].log, frames[n_fft].weights, u, stem)))
     main = Resolution.at(rate, 2048)
     fast, timbre = Resolution.at(rate, 512, 2), frames[512]
-    terms.append((0.5, Moments(fast, rate, timbre.log, kernel.frame_weights(timbre.weights), stem)))
-    terms.append((1.3, Chroma(Resolution.at(rate, 4096), rate, stem)))
-    terms.append((0.05, Whitened(main, stem)))
-    terms.append((0.3, Rhythm(fast, rate, stem)))
+    terms.append((0.4, Moments(fast, rate, timbre.log, kernel.frame_weights(timbre.weights), stem)))
+    terms.append((2.5, Chroma(Resolution.at(rate, 4096), rate, stem)))
+    terms.append((0.12, Whitened(main, stem)))
+    terms.append((0.1, Rhythm(main, rate, stem)))
     terms.append((0.1, Energy(main, stem)))
     if amount < 1:
         terms.append((ANCHOR * (1 / amount - 1), Content(main, stem)))
@@ -157,4 +169,3 @@ def _descend(
 
 
 METHOD = Kernel()
-

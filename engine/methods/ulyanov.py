@@ -1,10 +1,10 @@
 """Ulyanov & Lebedev 2016, 'Audio texture synthesis and style transfer': the reference everything is compared with.
 
 log1p magnitude (2048/512 at 22 050 Hz), 4096 random filters of 11 frames, Gram over all frames, content weight 0.01;
-L-BFGS on the spectrogram from small noise, then 500 Griffin-Lim steps from random phase.  Kept as published, with four
-departures: any length (their code cuts to 430 frames), the Gram matrix divided by the number of patches of each side
-(theirs crops the style to the content's length instead), our L-BFGS for SciPy's, and the channels of a stem take one gain
-(theirs is mono): Griffin-Lim runs on their shared magnitude and starts from random phase, as theirs does.
+L-BFGS on the spectrogram from small noise, then 500 Griffin-Lim steps from random phase.  Kept as published, with
+four departures: any length (their code cuts to 430 frames), the Gram matrix divided by the number of patches of each
+side (theirs crops the style to the content's length instead), our L-BFGS for SciPy's, and the channels of a stem take
+one gain (theirs is mono): Griffin-Lim runs on their shared magnitude and starts from random phase, as theirs does.
 """
 
 import math
@@ -74,7 +74,8 @@ class Ulyanov:
         def loss(log: Tensor) -> Tensor:
             features = network.features(log[0])
             gram = features @ features.T / features.shape[1]
-            return ((gram - grams).square().sum() + alpha * (features - kept).square().sum())[None]
+            total: Tensor = (gram - grams).square().sum() + alpha * (features - kept).square().sum()
+            return total[None]
 
         def report(progress: lbfgs.Progress) -> None:
             on_iterate(min(int(progress.iterations[0]), iterations), iterations, float(progress.losses[0]))

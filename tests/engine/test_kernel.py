@@ -23,6 +23,7 @@ def picture(frames: int, seed: int, bins: int = BINS) -> Tensor:
 
 
 def even(picture_: Tensor) -> Tensor:
+    """Equal patch weights for a picture."""
     return kernel.even_weights(picture_.shape[-1] - kernel.WIDTH + 1, picture_)
 
 
@@ -114,13 +115,15 @@ def test_no_style_loss_at_the_style() -> None:
 
 
 def test_order_of_the_references_patches_does_not_matter() -> None:
-    """Moving whole excerpts of the target about, joints without weight, leaves the loss where it was (1e-12 relative)."""
+    """Moving whole excerpts of the target about, joints without weight, leaves the loss as it was (1e-12 relative)."""
     x, gap = picture(FRAMES, 14), torch.zeros(kernel.WIDTH - 1, dtype=torch.float64)
     parts = [picture(n, 20 + n) for n in (15, 19, 12)]
     values = []
     for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
         a = torch.cat([parts[i] for i in order], 1)
-        v = torch.cat([piece for i in order for piece in (torch.ones(parts[i].shape[1] - 10, dtype=x.dtype), gap)])[:-10]
+        v = torch.cat([piece for i in order for piece in (torch.ones(parts[i].shape[1] - 10, dtype=x.dtype), gap)])[
+            :-10
+        ]
         values.append(float(kernel.style(x[None], a, even(x)[None], v / v.sum())))
     assert values == pytest.approx([values[0]] * 3, rel=1e-12)
 

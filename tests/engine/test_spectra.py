@@ -55,7 +55,8 @@ def test_silence_has_no_gradient() -> None:
     """At digital silence the magnitude has no slope: the gradient is zero, not a NaN."""
     x = torch.zeros(1, 2, 100, requires_grad=True)
     linked_magnitude(x, Resolution(16, 4)).sum().backward()
-    assert x.grad is not None and not x.grad.any()
+    assert x.grad is not None
+    assert not x.grad.any()
 
 
 @pytest.mark.parametrize("rate", [22050, 44100, 48000, 96000])
