@@ -367,6 +367,7 @@ def test_an_mp3_without_a_length_header_is_counted(tmp_path: Path) -> None:
     for content, frames in (
         (data, 106),
         (data + b"TAG" + bytes(125), 106),
+        (data + b"APETAGEX" + bytes(3000), 106),
         (b"ID3\x04\0\0\0\0\x01\x00" + bytes(128) + data[:-50], 105),
     ):
         path.write_bytes(content)
