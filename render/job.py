@@ -43,7 +43,7 @@ def render(job: Job, *, on_event: OnEvent, clock: Clock = time.monotonic) -> Ste
             audio.write(path, wet, job.info.rate, job.format, dither_seed=job.settings.seed)
         if _identity(job.stem) != before:
             raise RenderError(f"{job.stem} changed while it was rendered; wait until it is whole, then render it again")
-        stamps.write(job.root, job.output, inputs, path)
+        stamps.write(job.output, inputs, path)
         publish(path, job.output, overwrite=job.overwrite)
     level, stem_level = _level_db(wet), _level_db(dry)
     return StemPublished(

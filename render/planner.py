@@ -282,7 +282,7 @@ class _Planner:
             self.wrong(request.file, request.key, f"{job.output} is a folder; expected a free name for the output")
             return job
         try:
-            if stamps.holds(job.root, job.output, job.inputs()):
+            if stamps.holds(job.output, job.inputs()):
                 return replace(job, done=True)
         except RenderError as error:
             self.wrong(request.file, request.key, str(error))

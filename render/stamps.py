@@ -1,4 +1,4 @@
-"""What was rendered from what: one small record beside the outputs for each of them, so that no work is done twice.
+"""What was rendered from what: one small record in the output's folder for each, so that no work is done twice.
 
 A record holds the digest of all inputs and the digest of the output. It is written before the output is published:
 since it names the very bytes, it claims nothing until they are there, and a crash between the two leaves either an
@@ -22,7 +22,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Stamp:
-    """One output: its path below the output folder, the ``key`` of its inputs, its size in bytes and its sha256."""
+    """One output: its file name, the ``key`` of its inputs, its size in bytes and its sha256."""
 
     output: str
     key: str
@@ -50,28 +50,27 @@ def key(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write(root: Path, output: Path, inputs: Mapping[str, Any], finished: Path) -> None:
-    """Record that ``output``, below ``root``, is about to be the file ``finished``, made of ``inputs``."""
-    name = output.relative_to(root).as_posix()
-    stamp = Stamp(name, key(inputs), finished.stat().st_size, file_digest(finished), dict(inputs))
-    publish.write_text(_path(root, name), json.dumps(asdict(stamp), indent=1) + "\n")
+def write(output: Path, inputs: Mapping[str, Any], finished: Path) -> None:
+    """Record that ``output`` is about to be the file ``finished``, made of ``inputs``."""
+    stamp = Stamp(output.name, key(inputs), finished.stat().st_size, file_digest(finished), dict(inputs))
+    publish.write_text(_path(output), json.dumps(asdict(stamp), indent=1) + "\n")
 
 
-def holds(root: Path, output: Path, inputs: Mapping[str, Any]) -> bool:
+def holds(output: Path, inputs: Mapping[str, Any]) -> bool:
     """Whether ``output`` is there, byte for byte as it was rendered from the very ``inputs``."""
-    name = output.relative_to(root).as_posix()
     try:
-        record = json.loads(_path(root, name).read_text(encoding="utf-8"))
+        record = json.loads(_path(output).read_text(encoding="utf-8"))
         size = output.stat().st_size
     except (OSError, ValueError, RecursionError):
         return False
     if not isinstance(record, dict):
         return False
     claimed = (record.get("version"), record.get("output"), record.get("key"), record.get("size"))
-    if claimed != (_VERSION, name, key(inputs), size):
+    if claimed != (_VERSION, output.name, key(inputs), size):
         return False
     return bool(file_digest(output) == record.get("sha256"))
 
 
-def _path(root: Path, name: str) -> Path:
-    return root / FOLDER / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
+def _path(output: Path) -> Path:
+    # A name of its own for each, however long the output's is, so that two processes never share a record.
+    return output.parent / FOLDER / f"{hashlib.sha256(output.name.encode()).hexdigest()[:32]}.json"
