@@ -173,7 +173,7 @@ def _finish(done: "AlbumDone", events: "list[Event]", as_json: bool, debug: bool
     """Say how a batch ended, and with which exit code."""
     from render.batch import exit_code
     from render.events import StemFailed
-    from render.progress import printable
+    from render.progress import printable, totals
     from render.tables import summary_table
 
     for failure in [event for event in events if isinstance(event, StemFailed)]:
@@ -182,7 +182,9 @@ def _finish(done: "AlbumDone", events: "list[Event]", as_json: bool, debug: bool
         if debug and failure.trace:
             _console(stderr=True).print(failure.trace, markup=False, soft_wrap=True)
     if not as_json:
-        _console().print(summary_table(events, done))
+        console = _console()
+        console.print(summary_table(events))
+        console.print(totals(done))
     return exit_code(done)
 
 

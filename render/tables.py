@@ -7,14 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from render.chain import Chain
-from render.events import AlbumDone, Event, StemFailed, StemPublished, StemSkipped
+from render.events import Event, StemFailed, StemPublished, StemSkipped
 from render.plan import Job, Plan
-from render.progress import clock_time, decibels, printable, totals
+from render.progress import clock_time, decibels, printable
 
 
 def plan_table(plan: Plan) -> Table:
     """What each job of ``plan`` would do."""
-    table = Table(title=Text(printable(plan.title)), title_justify="left", caption_justify="left")
+    table = Table(title=Text(printable(plan.title)), title_justify="left")
     for heading, justify in (("#", "right"), ("stem", "left"), ("preset", "left"), ("length", "right")):
         table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
     for heading in ("sound", "chain", "output"):
@@ -73,9 +73,9 @@ def plan_records(plan: Plan) -> Iterable[dict[str, Any]]:
     }
 
 
-def summary_table(events: Sequence[Event], done: AlbumDone) -> Table:
+def summary_table(events: Sequence[Event]) -> Table:
     """What came of each stem, from the events that ended them."""
-    table = Table(caption=Text(totals(done)), caption_justify="left")
+    table = Table()
     for heading in ("#", "track", "length", "speed", "peak dBFS", "level", "overs"):
         table.add_column(heading, justify="left" if heading in ("track", "overs") else "right", overflow="fold")
     table.add_column("output", overflow="fold")

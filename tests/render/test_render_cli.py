@@ -267,3 +267,17 @@ def test_an_interrupted_render_ends_with_130_and_leaves_no_temporary_file(
     assert "interrupted: 0 rendered" in stdout
     assert "Traceback" not in stderr
     assert contents() == ["vox.wav", "working"]
+
+
+def test_the_house_runs_as_a_module() -> None:
+    """``python -m render`` knows both commands and starts without torch, pedalboard or pydantic."""
+    code = (
+        "import runpy, sys\nsys.argv = ['render', '--help']\n"
+        "try: runpy.run_module('render', run_name='__main__')\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'pedalboard', 'pydantic', 'numpy'} & set(sys.modules), 'too heavy'"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "render" in done.stdout
+    assert "demo" in done.stdout
