@@ -3,6 +3,7 @@
 Nothing here loads pedalboard: `render.host` plays a chain, this says whether it can be played.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -185,7 +186,7 @@ class _Reader:
     def audio_file(self, value: str, key: str) -> Value | None:
         from engine import audio
 
-        path = Path(value).expanduser()
+        path = Path(os.path.expanduser(value))  # noqa: PTH111 - Path raises for a stranger's home
         if self.folder is None and not path.is_absolute():
             self.wrong(key, f"found {found(value)}; expected an absolute path, since a preset's chain has no folder")
             return None

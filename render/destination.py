@@ -50,7 +50,7 @@ def of_stems(out: Path | None, count: int, mistakes: list[Mistake]) -> Destinati
         if "{" in text:
             return _templated(out, _STEM_FIELDS)
         suffix = out.suffix.lower()
-        if out.is_dir() or text.endswith(os.sep) or (suffix not in SUFFIXES and suffix not in naming.UNWRITABLE):
+        if _is_folder(out) or text.endswith(os.sep) or (suffix not in SUFFIXES and suffix not in naming.UNWRITABLE):
             return Destination(out, default, key="--out")
         if count > 1:
             raise NamingError(
@@ -77,7 +77,7 @@ def of_album(text: str | None, out: Path | None, path: Path, mistakes: list[Mist
     try:
         if "{" in os.fspath(out):
             return _templated(out, naming.FIELDS)
-        if out.suffix.lower() in SUFFIXES and not out.is_dir():
+        if out.suffix.lower() in SUFFIXES and not _is_folder(out):
             raise NamingError(f"found the file {found(os.fspath(out))}; expected a folder for the album's outputs")
     except NamingError as error:
         mistakes.append(Mistake("", "--out", str(error)))
@@ -112,6 +112,13 @@ def conflicts(outputs: Mapping[int, Path], inputs: Sequence[Path]) -> dict[int, 
             problems[number] = f"would be written over {path}, which is read; choose another name or folder"
         taken.setdefault(key, number)
     return problems
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _whole(path: Path) -> Path:

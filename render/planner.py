@@ -1,24 +1,24 @@
 """From stems or a manifest to a plan, or to every mistake at once. Files are probed, no audio is decoded."""
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine import audio, device
 from engine.errors import AudioError, EngineError
-from engine.formats import SUFFIXES, Format, output_format
 from engine.style import Settings
 from presets import resolve
 from presets.errors import PresetError
 from presets.library import Library
 from presets.preset import Preset
 from render import chain as chains
-from render import destination, manifest, stamps
+from render import destination, manifest, outformat, stamps
 from render.chain import Chain
 from render.choices import Choices, Layer, chosen, command_line, of_table
 from render.destination import Destination
-from render.errors import InputError, Mistake, RenderError, found, nearest
+from render.errors import InputError, Mistake, RenderError, nearest
 from render.naming import NamingError
 from render.plan import Job, Plan, Unreadable
 
@@ -92,7 +92,7 @@ def plan_album(
             if not any(m.key in (key, f"{key}.stem", f"{key}.midi", f"{key}.instrument") for m in mistakes):
                 mistakes.append(Mistake(file, f"{key}.stem", "is missing; expected the path of an audio file"))
             continue
-        stem = path.parent / Path(track.stem).expanduser()
+        stem = path.parent / os.path.expanduser(track.stem)  # noqa: PTH111 - Path raises for a stranger's home
         tables = (Layer(file, key, of_table(track), path.parent), Layer(file, "album", of_table(album), path.parent))
         raw = [(track.chain, f"{key}.chain"), (None if track.album_chain is False else album.chain, "album.chain")]
         written = tuple(pair for pair in raw if pair[0] is not None)
@@ -122,17 +122,21 @@ class _Planner:
     def add(self, request: _Request) -> None:
         """Look behind every name in ``request``; a job when nothing is wrong."""
         before = len(self.mistakes)
-        self.inputs.append(request.stem)
         info = self._stem(request)
         preset, label = self._preset(request)
         settings = self._settings(request, preset)
         chain = self._chain(request, preset)
         if info is None:
             return
+        self.inputs.append(info.path)
         for reason in chains.misfits(chain, rate=info.rate, channels=info.channels):
             self.wrong(request.file, request.key, f"{info.path.name}: {reason}")
-        form, where = self._format(request, info)
-        if form is None or where is None or settings is None or len(self.mistakes) > before:
+        try:
+            form, where = outformat.decide(request.layers, request.destination, info, request.file)
+        except InputError as error:
+            self.mistakes += [mistake for mistake in error.mistakes if mistake not in self.mistakes]
+            return
+        if settings is None or len(self.mistakes) > before:
             return
         values: dict[str, str | int] = {
             "index": request.index,
@@ -146,12 +150,11 @@ class _Planner:
         if request.album is not None:
             values["album"] = request.album
         try:
-            output = where.output(values, _suffix(form, request.stem))
+            output = where.output(values, outformat.suffix(form, request.stem))
         except NamingError as error:
             self.wrong(where.file, where.key, str(error))
             return
         tail_s = chosen(request.layers, "tail_s")[0] or 0.0
-        depth = chosen(request.layers, "bit_depth")[0]
         job = Job(
             index=request.index,
             title=request.title,
@@ -166,7 +169,7 @@ class _Planner:
             overs=chosen(request.layers, "overs")[0] or "limit",
             tail_samples=round(tail_s * info.rate),
             overwrite=self.overwrite,
-            notes=(*chains.notes(chain), *_format_notes(info.format, form, depth)),
+            notes=(*chains.notes(chain), *outformat.notes(info.format, form, request.layers)),
         )
         self.found.append((request, job))
 
@@ -189,11 +192,13 @@ class _Planner:
         try:
             return audio.probe(request.stem)
         except AudioError as error:
-            if request.stem.exists() and not request.stem.is_dir():
+            mode = _mode(request.stem)
+            if mode is not None and not stat.S_ISDIR(mode):
                 self.unreadable.append(Unreadable(request.index, request.title, request.stem, str(error)))
             else:
                 key = f"{request.key}.stem" if request.key else ""
-                self.wrong(request.file, key, f"{error}{_neighbour(request.stem)}")
+                near = _neighbour(request.stem) if mode is None else ""
+                self.wrong(request.file, key, f"{error}{near}")
             return None
 
     def _preset(self, request: _Request) -> tuple[Preset | None, str]:
@@ -224,6 +229,8 @@ class _Planner:
             return resolve.load_blend(spec, self.library, base=base)
         except PresetError as error:
             return error
+        except (OSError, ValueError, RuntimeError) as error:  # a path that no file can have
+            return PresetError(f"preset {spec.label!r} cannot be read: {error}")
 
     def _settings(self, request: _Request, preset: Preset | None) -> Settings | None:
         names = ("amount", "mix", "quality", "seed", "device")
@@ -252,28 +259,6 @@ class _Planner:
             steps += more
         return tuple(steps)
 
-    def _format(self, request: _Request, info: audio.Info) -> tuple[Format | None, Destination | None]:
-        where = request.destination
-        form, form_layer = chosen(request.layers, "format")
-        depth, depth_layer = chosen(request.layers, "bit_depth")
-        container = None if form in (None, "source") else str(form).upper()
-        if form_layer is not None and where.template.container is not None:
-            typed = where.key == "--out"
-            if form_layer.is_command_line and not typed:
-                where = replace(where, template=replace(where.template, suffix=""))
-            elif container is None or container != _kin(where.template.container):
-                message = f"found {found(form)}, but outputs end in {where.template.suffix}; leave out one of the two"
-                self.wrong(form_layer.file, form_layer.key("format"), message)
-                return None, None
-        if where.template.container is not None:
-            container = where.template.container
-        try:
-            return output_format(info.format, container, None if depth == "source" else depth), where
-        except AudioError as error:
-            layer = depth_layer or form_layer
-            self.wrong(layer.file if layer else request.file, layer.key("bit_depth") if layer else "", str(error))
-            return None, None
-
     def _in_place(self, request: _Request, job: Job) -> Job:
         """``job``, done when its output is there already; a mistake when something else is."""
         if not os.path.lexists(job.output):
@@ -292,25 +277,17 @@ class _Planner:
         return job
 
 
-def _kin(container: str | None) -> str | None:
-    return "WAV" if container == "RF64" else container
-
-
-def _suffix(form: Format, stem: Path) -> str:
-    """The ending that goes with ``form``, spelt as the stem's own is when that fits."""
-    own = stem.suffix.lower()
-    return own if SUFFIXES.get(own) == form.container else form.suffix
-
-
-def _format_notes(source: Format, form: Format, depth: str | None) -> list[str]:
-    if form.subtype == source.subtype or depth not in (None, "source"):
-        return []
-    return [f"{source.container} {source.subtype} goes into {form.container} as {form.subtype}"]
+def _mode(path: Path) -> int | None:
+    """What ``path`` is, or None when nothing is there or nothing can be, as for a name that is too long."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return None
 
 
 def _neighbour(path: Path) -> str:
     try:
         there = [entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")]
-    except OSError:
+    except (OSError, ValueError):
         return ""
     return nearest(path.name, there)

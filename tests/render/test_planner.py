@@ -1,15 +1,18 @@
 """Plans: everything decided before any audio is touched, or every mistake at once."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from presets.library import Library
 from render import destination, planner
 from render.choices import Choices
-from render.errors import InputError
+from render.errors import InputError, Mistake
 from render.plan import Job, Plan
 
 MakeStem = Callable[..., Path]
@@ -287,6 +290,16 @@ def test_options_are_checked_like_the_manifest(make_stem: MakeStem, shelf: Libra
     ]
 
 
+def test_a_typed_depth_that_the_manifest_s_format_cannot_hold_is_the_option_s_mistake(
+    make_stem: MakeStem, shelf: Library, tmp_path: Path
+) -> None:
+    """The line names what was typed, not the manifest that it was typed for."""
+    make_stem()
+    album = _album(tmp_path, '[album]\npreset = "tape"\nformat = "flac"\n[[track]]\nstem = "vox.wav"\n')
+    (line,) = _mistakes(lambda: planner.plan_album(album, library=shelf, choices=Choices(bit_depth="32f")))
+    assert line.startswith("--bit-depth: FLAC cannot hold FLOAT")
+
+
 def test_a_stem_that_is_not_there_is_a_mistake_and_one_that_is_broken_is_not(
     make_stem: MakeStem, shelf: Library, tmp_path: Path
 ) -> None:
@@ -371,3 +384,55 @@ def test_the_output_folder_of_an_album_can_be_put_elsewhere(
     assert job.output == tmp_path / "elsewhere/X/vox.wav"
     (line,) = _mistakes(lambda: planner.plan_album(album, library=shelf, out=tmp_path / "x.wav"))
     assert line.startswith("--out: found the file")
+
+
+_TEXT = st.text(max_size=12) | st.sampled_from(
+    ["vox.wav", "~nobody/x.wav", "\x00", "..", ".", "/", "/dev/zero", "{track}", "tape", "tape:", "a" * 300, "x.vst3"]
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stem=_TEXT, preset=_TEXT, output=_TEXT, title=_TEXT, plugin=_TEXT)
+@example(stem="~nobody/x.wav", preset="tape", output="{track}", title="x", plugin="gain")
+@example(stem="\x00", preset="\x00", output="\x00", title="\x00", plugin="\x00")
+def test_a_stranger_s_album_is_planned_or_refused_and_never_crashes(
+    stem: str, preset: str, output: str, title: str, plugin: str, make_stem: MakeStem, shelf: Library, tmp_path: Path
+) -> None:
+    """Whatever the texts of a manifest are, there is a plan inside its folder or lines that say what is wrong."""
+    make_stem()
+    room = {"plugin": "convolution", "impulse_response_filename": stem}
+    document = {
+        "album": {"preset": preset, "output": output, "title": title, "chain": [{"plugin": plugin}, room]},
+        "track": [{"stem": stem}, {"stem": "vox.wav"}],
+    }
+    album = _album(tmp_path, _toml(document))
+    jobs: tuple[Job, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+    try:
+        jobs = planner.plan_album(album, library=shelf).jobs
+    except InputError as error:
+        mistakes = error.mistakes
+    assert jobs or mistakes
+    assert all(str(mistake).isprintable() for mistake in mistakes)
+    assert all(job.output.resolve().is_relative_to(tmp_path) for job in jobs)
+
+
+def _toml(value: object) -> str:
+    """``value`` as TOML, tables inline: JSON's strings are TOML's, but for what JSON leaves as it is."""
+    if isinstance(value, dict):
+        pairs = [f"{key} = {_inline(inner)}" for key, inner in value.items()]
+        return "\n".join(pairs)
+    return _inline(value)
+
+
+def _inline(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_inline(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value, ensure_ascii=True) if not _beyond(value) else json.dumps("x")
+
+
+def _beyond(value: object) -> bool:
+    # JSON writes characters beyond the first plane as two halves, which TOML does not know.
+    return isinstance(value, str) and any(ord(c) > 0xFFFF or 0xD800 <= ord(c) < 0xE000 for c in value)
