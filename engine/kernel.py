@@ -143,8 +143,8 @@ class _Content(torch.autograd.Function):
 def cross_terms(s: Tensor, a: Tensor, u: Tensor, v: Tensor, *, width: int = WIDTH) -> Tensor:
     """The part of the style loss that depends on the stem, ``[batch]``.
 
-    ``s`` is ``[batch, bins, frames]``, ``a`` ``[bins, frames]`` or ``[batch, bins, frames]``; ``u`` ``[batch, patches]``
-    and ``v`` ``[patches]`` or ``[batch, patches]`` weigh the patches of each (patches = frames − width + 1).
+    ``s`` is ``[batch, bins, frames]``, ``a`` ``[bins, frames]`` or ``[batch, bins, frames]``; ``u`` and ``v`` weigh the
+    patches of each, ``[batch, patches]`` (``v`` also ``[patches]``), with patches = frames − width + 1.
     """
     out: Tensor = _CrossTerms.apply(s.mT, a.mT, u, v, width)  # type: ignore[no-untyped-call]
     return out

@@ -129,6 +129,7 @@ def minimise(
     step along the gradient itself lowers it; stops altogether after ``evaluations`` calls.  ``first_step`` is the
     length of the first trial step in units of x's norm (None: 1 / |g|₁, as SciPy's L-BFGS-B takes).
     """
+    x = x.clone()  # rows are updated in place, and the caller's start is the caller's
     batch = x.shape[0]
     precondition = precondition or (lambda g: g)
     loss, gradient = objective(x)

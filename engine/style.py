@@ -123,7 +123,8 @@ def _restyle_at_rate(stem: Tensor, target: Target, settings: Settings, device: t
                 settings.seed,
             )
             solved, loss = solver.solve(work, target, partial(_tell_iterate, tell, number), device)
-            piece = level.match(solved[0].cpu()[:, : piece.shape[1]], piece)
+            if not torch.equal(solved, work.x):  # what was not touched keeps its own bits
+                piece = level.match(solved[0].cpu()[:, : piece.shape[1]], piece)
         pieces.append(piece)
         tell(SegmentDone(number, len(spans), loss))
     return join(pieces, spans)

@@ -6,14 +6,14 @@ a low-rank basis, which is seeded, so the same stem, target and settings give th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine import kernel, lbfgs, level
-from engine.draft import solve_draft
+from engine.draft import Budget, solve_draft
 from engine.errors import RecipeError
 from engine.excerpts import select
 from engine.method import OnIterate, Work
@@ -39,7 +39,15 @@ RESOLUTIONS = ((2048, 4, 0.35), (512, 2, 0.35), (4096, 4, 0.30))
 EVALUATIONS = {"standard": 40, "fine": 120}
 HISTORY = 5
 ANCHOR = 1.0
-PARAMS: Mapping[str, Any] = {"max_s": 12.0}
+#: Seconds of reference kept, and what a draft may spend (see `engine.draft.Budget`).
+PARAMS: Mapping[str, Any] = {"max_s": 12.0, **asdict(Budget())}
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "max_s": (1, 600),
+    "warm": (0, 1000),
+    "griffin_lim": (0, 1000),
+    "waveform": (1, 1000),
+    "alpha": (0, 1000),
+}
 
 
 @dataclass(frozen=True)
@@ -55,16 +63,20 @@ class Kernel:
 
     def learn(self, references: Sequence[Tensor], rate: int, params: Mapping[str, Any]) -> Target:
         """Keep at most ``max_s`` seconds of excerpts (default 12) that stand for all references."""
-        unknown = set(params) - set(PARAMS)
-        if unknown:
-            raise RecipeError(
-                f"recipe 'kernel' has no parameter {sorted(unknown)[0]!r} (there is: {', '.join(PARAMS)})"
-            )
         settings = {**PARAMS, **params}
-        max_s = settings["max_s"]
-        if not isinstance(max_s, int | float) or not 1 <= max_s <= 600:
-            raise RecipeError(f"max_s is {max_s!r}; expected seconds from 1 to 600")
-        excerpts = select(references, rate, float(max_s))
+        for name, value in settings.items():
+            if name not in PARAMS:
+                raise RecipeError(f"recipe 'kernel' has no parameter {name!r} (there are: {', '.join(PARAMS)})")
+            low, high = LIMITS[name]
+            whole = isinstance(PARAMS[name], int)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int if whole else int | float)
+                or not low <= value <= high
+            ):
+                kind = "a whole number" if whole else "a number"
+                raise RecipeError(f"{name} is {value!r}; expected {kind} from {low:g} to {high:g}")
+        excerpts = select(references, rate, float(settings["max_s"]))
         tensors: dict[str, Tensor] = {}
         for n_fft, overlap, _ in RESOLUTIONS:
             magnitude, weights = excerpts.frames(Resolution.at(rate, n_fft, overlap))
@@ -86,7 +98,8 @@ class Kernel:
         """Restyle one batch of spans; see `engine.method.Method`."""
         if work.quality == "draft":
             frames, _ = _prepared(target, None, device, (2048,))
-            return solve_draft(work, frames[2048].log, frames[2048].weights, target.rate, on_iterate)
+            budget = Budget(**{f.name: target.params.get(f.name, f.default) for f in fields(Budget)})
+            return solve_draft(work, frames[2048].log, frames[2048].weights, target.rate, on_iterate, budget)
         n_fft = level.RESOLUTION
         emphasis = level.PreEmphasis(
             work.power.to(device), _mean_power(target, n_fft).to(device), Resolution.at(target.rate, n_fft), target.rate
@@ -158,7 +171,7 @@ def _descend(
 
     solution = lbfgs.minimise(
         lbfgs.differentiate(lambda y: loss(Picture(y)), shape),
-        x.flatten(1).clone(),
+        x.flatten(1),
         evaluations=budget,
         history=HISTORY,
         first_step=0.05,

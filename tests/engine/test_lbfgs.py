@@ -105,3 +105,10 @@ def test_a_problem_at_its_minimum_ends_at_once() -> None:
     )
     assert found.evaluations < 50
     assert not found.x.any()
+
+
+def test_the_start_is_not_written_to() -> None:
+    """The caller's start is the same after the search."""
+    start = torch.full((1, 3), 2.0)
+    lbfgs.minimise(lbfgs.differentiate(rosenbrock, torch.Size((1, 3))), start, evaluations=10)
+    assert torch.equal(start, torch.full((1, 3), 2.0))
