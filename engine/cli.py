@@ -67,6 +67,7 @@ def bench(
     with _reporting(debug):
         from engine.bench import report, suites
 
+        _check_page(out)
         err = _console(stderr=True)
 
         def step(line: str) -> None:
@@ -74,10 +75,32 @@ def bench(
 
         found = suites.run(suite, device=device, quick=quick, on_step=step)
         page = report.markdown(found)
-        if out is not None:
-            report.save(out, page)
-            step(f"written: {out}")
         typer.echo(json.dumps(found.record(), indent=2) if as_json else page)
+        if out is not None:
+            _save(out, page)
+            step(f"written: {out}")
+
+
+def _check_page(out: Path | None) -> None:
+    """Refuse, before minutes are spent, a page that cannot be written after them."""
+    from engine.errors import EngineError
+
+    if out is None:
+        return
+    if out.suffix.lower() != ".md":
+        raise EngineError(f"--out is {str(out)!r}; expected the name of a Markdown file, ending in .md")
+    if out.is_dir() or not out.parent.is_dir():
+        what = "is a folder" if out.is_dir() else f"is to go into {str(out.parent)!r}, which is not there"
+        raise EngineError(f"--out {str(out)!r} {what}; name a file in a folder that exists")
+
+
+def _save(out: Path, page: str) -> None:
+    from engine.errors import EngineError
+
+    try:
+        out.write_text(page + "\n", encoding="utf-8")
+    except OSError as error:
+        raise EngineError(f"{out} cannot be written ({error.strerror}); the tables are above") from None
 
 
 def _record(recipe: "Recipe") -> dict[str, Any]:
