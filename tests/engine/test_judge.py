@@ -88,14 +88,16 @@ def test_level_changes_level_and_peak_only(sounds: tuple[Tensor, Tensor], sittin
 
 
 def test_the_gap_is_measured_in_the_stems_quiet_tenth() -> None:
-    """Noise 20 dB above a stem's own in its pause, and nothing changed elsewhere, is a gap of 20 dB."""
+    """A pause 20 dB up with nothing changed elsewhere is a gap of 20 dB; a pause of the render's own is none of it."""
     quiet = _noise(seed=1)
     quiet[:, : SAMPLES // 3] *= 1e-3
     filled = quiet.clone()
     filled[:, : SAMPLES // 3] *= 10
-    verdict = judge(quiet, _noise(seed=2), filled, RATE)
+    sitting = Judge(quiet, _noise(seed=2), RATE)
+    verdict = sitting.verdict(filled)
     assert verdict.gap_db == pytest.approx(20, abs=0.2)  # the floor of -100 dBFS stands below the quiet part's -80
     assert abs(verdict.level_db) < 0.01
+    assert sitting.verdict(quiet.flip(1)).gap_db == pytest.approx(60, abs=1)
 
 
 def test_a_peak_in_one_channel_counts() -> None:
