@@ -10,8 +10,8 @@ TRIED = (
     ("preconditioned search", "half the evaluations for the same loss"),
     ("own batched L-BFGS", "four times less work a step than SciPy's, at or below its loss"),
     ("low-rank warm start and fast Griffin-Lim", "the fastest road to a low style loss, but it costs pitch"),
-    ("`torch.compile` of a whole evaluation, numba", "no gain: the products are most of it"),
-    ("half of the symmetric products only, in blocks", "no gain: small products run slower"),
+    ("`torch.compile` of a whole evaluation, numba", "no gain"),
+    ("half of the symmetric products only, in blocks", "no gain"),
     ("stem's spectrum in a low-rank basis on the waveform", "the gradient is more than half wrong"),
     ("bfloat16 products", "same end with float32 sums; stalls with bfloat16 results"),
 )
