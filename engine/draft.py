@@ -76,9 +76,7 @@ def warm_start(stem: Tensor, target: Tensor, v: Tensor, weights: tuple[float, fl
         scale = 11 / WARM_WIDTH  # patches hold fewer frames, so products are smaller
         return style * scale**2 * pull + content * scale * stay
 
-    found = lbfgs.minimise(
-        lbfgs.differentiate(loss, start.shape), start.flatten(1), evaluations=evaluations, history=6
-    )
+    found = lbfgs.minimise(lbfgs.differentiate(loss, start.shape), start.flatten(1), evaluations=evaluations, history=6)
     change = found.x.view(start.shape) - start
     full = torch.nn.functional.interpolate(change, size=2 * change.shape[-1] - 1, mode="linear", align_corners=True)
     if full.shape[-1] < frames:

@@ -105,7 +105,7 @@ def hush(styled: Tensor, stem: Tensor, rate: int) -> Tensor:
     """Turn ``styled`` down where it is louder than a quiet ``stem``: gaps and tails keep the stem's noise floor.
 
     Levels over 12 ms of ``[channels, samples]`` are compared.  Quiet is 18 dB below the stem's own level, or its
-    quietest eighth where it never gets that low; the reduction, to a decibel above the stem, fades out over the 4 dB
+    quietest eighth where it never gets that low; the reduction, to half a decibel above the stem, fades out over the 4 dB
     above that, so loud passages and sustained notes keep the style's envelope.
     """
     hop = max(1, round(HUSH_S * rate / 4))
@@ -114,7 +114,7 @@ def hush(styled: Tensor, stem: Tensor, rate: int) -> Tensor:
     ordered = before.sort().values
     floor = max(level - 18, float(ordered[ordered.shape[0] // 8]))
     quiet = ((floor + 4 - before) / 4).clamp(0, 1)
-    gain = quiet * (before + 1 - after).clamp(-60, 0)
+    gain = quiet * (before + 0.5 - after).clamp(-60, 0)
     return styled * torch.pow(10.0, _interpolate(gain, hop, stem.shape[-1]) / 20)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 # Seconds of 44.1 kHz stereo rendered per second of work; one channel takes about three quarters of two, and work
 # grows with the rate. CPU figures are of two cores, from `gramophone bench`.
 _REAL_TIME: Mapping[str, Mapping[str, float]] = {
-    "cpu": {"draft": 15.0, "standard": 1.5, "fine": 0.6},
+    "cpu": {"draft": 20.0, "standard": 3.0, "fine": 1.1},
     "mps": {"draft": 40.0, "standard": 5.0, "fine": 2.0},
     "cuda": {"draft": 200.0, "standard": 40.0, "fine": 15.0},
 }

@@ -149,7 +149,7 @@ def composed_loss(stem: Picture, frames: Mapping[int, Frames], rate: int, amount
     main = Resolution.at(rate, 2048)
     fast, timbre = Resolution.at(rate, 512, 2), frames[512]
     terms.append((0.4, Moments(fast, rate, timbre.log, kernel.frame_weights(timbre.weights), stem)))
-    terms.append((2.5, Chroma(Resolution.at(rate, 4096), rate, stem)))
+    terms.append((3.0, Chroma(Resolution.at(rate, 4096), rate, stem)))
     terms.append((0.12, Whitened(main, stem)))
     terms.append((0.1, Rhythm(main, rate, stem)))
     terms.append((0.1, Energy(main, stem)))
