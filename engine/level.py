@@ -105,8 +105,8 @@ def hush(styled: Tensor, stem: Tensor, rate: int) -> Tensor:
     """Turn ``styled`` down where it is louder than a quiet ``stem``: gaps and tails keep the stem's noise floor.
 
     Levels over 12 ms of ``[channels, samples]`` are compared.  Quiet is 18 dB below the stem's own level, or its
-    quietest eighth where it never gets that low; the reduction, to half a decibel above the stem, fades out over the 4 dB
-    above that, so loud passages and sustained notes keep the style's envelope.
+    quietest eighth where it never gets that low; the reduction, to half a decibel above the stem, fades out over the
+    4 dB above that, so loud passages and sustained notes keep the style's envelope.
     """
     hop = max(1, round(HUSH_S * rate / 4))
     before, after = _levels(stem, hop), _levels(match(styled, stem), hop)

@@ -238,7 +238,7 @@ def test_bad_wishes_are_refused(organ: Target) -> None:
     """Settings, devices, recipes, parameters and blends that cannot be met are named."""
     for wish, words in (({"amount": 1.5}, "amount"), ({"mix": -1}, "mix"), ({"quality": "best"}, "draft, standard")):
         with pytest.raises(EngineError, match=words):
-            Settings(**wish)  # type: ignore[arg-type]
+            Settings(**wish)
     with pytest.raises(DeviceError, match="expected auto"):
         restyle(sound("riff", 0.2), RATE, organ, Settings(device="gpu"))
     with pytest.raises(RecipeError, match="did you mean 'kernel'"):

@@ -53,7 +53,7 @@ def test_pitch_rhythm_timbre_and_silences(renders: list[tuple[Path, Path, Path]]
         verdicts.append(judge.judge(stem, style, result, material.RATE))
 
     def mean(name: str) -> float:
-        return sum(getattr(v, name) for v in verdicts) / len(verdicts)
+        return sum(float(getattr(v, name)) for v in verdicts) / len(verdicts)
 
     assert mean("chroma") >= 0.92
     assert mean("onset") >= 0.92
@@ -63,7 +63,7 @@ def test_pitch_rhythm_timbre_and_silences(renders: list[tuple[Path, Path, Path]]
 
 
 def test_a_tagger_hears_the_style(renders: list[tuple[Path, Path, Path]], folder: Path) -> None:
-    """A music tagger puts the renders at .58 (layers) and .70 (tags) or nearer to the style: 1 the stem, 0 the style."""
+    """A music tagger puts the renders at .58 (layers) and .70 (tags) or nearer to the style: 1 stem, 0 style."""
     if not EAR.exists():
         pytest.skip(f"{EAR} is not there (it comes with the project's shared folder)")
     weights = material.wheel("musicnn", folder) / "musicnn"
