@@ -1,8 +1,8 @@
 """Real recordings for the tests that listen, taken from packages of the registries; nothing of them is kept here.
 
 Debian: ``lmms-common`` and ``sonic-pi-samples`` (recorded samples), ``fluid-soundfont-gm`` with ``fluidsynth`` (a
-sampled grand piano).  PyPI: the wheel of ``stempeg`` holds a short excerpt of a multitrack whose vocal ``ffmpeg`` takes out.
-`.ci/run` fetches them; elsewhere the tests that need one skip and say which package is missing.
+sampled grand piano).  PyPI: the wheel of ``stempeg`` holds a short excerpt of a multitrack; ``ffmpeg`` takes out
+its vocal.  `.ci/run` fetches them; elsewhere the tests that need one skip and say which package is missing.
 """
 
 import os
