@@ -126,6 +126,10 @@ def _interpolate(values: Tensor, hop: int, samples: int) -> Tensor:
 
 
 def match(styled: Tensor, stem: Tensor) -> Tensor:
-    """``styled`` at the RMS of ``stem`` (both ``[channels, samples]``); silence stays as it is."""
-    loud = float(rms(styled))
-    return styled if loud < 1e-9 else styled * (float(rms(stem)) / loud)
+    """``styled`` at the RMS of ``stem``, each of ``[channels, samples]`` by itself, so that the balance stays too.
+
+    A channel moves by at most 6 dB against the others, and a silent one by nothing.
+    """
+    whole = rms(stem) / rms(styled).clamp_min(1e-9)
+    each = stem.square().mean(-1, keepdim=True).sqrt() / styled.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-9)
+    return styled * torch.clamp(each, min=whole / 2, max=whole * 2) if bool(whole > 0) else styled
