@@ -13,11 +13,11 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import soundfile
@@ -36,6 +36,8 @@ __all__ = [
     "Audio",
     "Format",
     "Info",
+    "Stem",
+    "Writer",
     "keep_bits",
     "output_format",
     "overs",
@@ -142,6 +144,162 @@ def _blocks(path: Path, block_samples: int) -> Iterator[Tensor]:
             yield torch.from_numpy(np.ascontiguousarray(block.T))
 
 
+class Stem:
+    """A sound file read at random, float32, in no more memory than is asked for; closed when its block is left.
+
+    `AudioError` as for `probe` when it is opened. ``info`` says what it holds.
+    """
+
+    def __init__(self, path: StrPath) -> None:
+        self._open = ExitStack()
+        with _naming(path):
+            self._file, self.info = self._open.enter_context(_opened(Path(path)))
+        self.channels, self.samples, self.rate = self.info.channels, self.info.frames, self.info.rate
+        # Where the decoder stands; None when a read ended in the middle.
+        self._at: int | None = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._open.close()
+
+    @property
+    def wide(self) -> bool:
+        """Whether float32 loses bits of it, so that `read_exact` says more than `read`."""
+        return self.info.format.subtype in _BEYOND_FLOAT32
+
+    def read(self, start: int, count: int) -> Tensor:
+        """Samples ``start`` to ``start + count``, float32 ``[channels, count]``, the same however they are asked for.
+
+        Only the last bit of an MP3 is not, whose decoder adds up in another order after a jump. `AudioError` for a
+        span that is not in the file, and for samples there that are damaged or not finite.
+        """
+        return self._read(start, count, "float32")
+
+    def read_exact(self, start: int, count: int) -> Tensor:
+        """As `read`, but float64 when the file is `wide`."""
+        return self._read(start, count, "float64" if self.wide else "float32")
+
+    def _read(self, start: int, count: int, dtype: str) -> Tensor:
+        import torch
+
+        with _naming(self.info.path):
+            if start < 0 or count < 0 or start + count > self.samples:
+                raise AudioError(f"was asked for samples {start} to {start + count}; expected 0 to {self.samples}")
+            block, done = np.empty((self.channels, count), dtype), 0
+            self._go(start)
+            self._at = None
+            for part in _decoded(self._file, self.info, max(count, 1), dtype, start, start + count):
+                block[:, done : done + len(part)] = part.T
+                done += len(part)
+            self._at = start + count
+        return torch.from_numpy(block)
+
+    def _go(self, start: int) -> None:
+        """Stand before sample ``start``; a coder with memory hears the second before it, as it would have from 0 on."""
+        if start == self._at:
+            return
+        lead = 0 if self.info.format.subtype in SAMPLE_BYTES else min(start, self.rate)
+        try:
+            self._file.seek(start - lead)
+            for _ in _decoded(self._file, self.info, max(lead, 1), "float32", start - lead, start):
+                pass
+        except soundfile.SoundFileError as error:
+            raise AudioError(
+                f"cannot be read from {start / self.rate:.3f} s on ({_reason(error)}); convert it"
+            ) from None
+        self._at = start
+
+
+class Writer:
+    """A sound file being written block by block: the very bytes that `write` makes of all blocks in one.
+
+    When its block is left whole, the header is finished and the file held against what was promised; when it is left
+    by an exception, what is there stays half: write where that does no harm.
+    """
+
+    def __init__(
+        self, path: StrPath, rate: int, channels: int, frames: int, format: Format, *, dither_seed: int = 0
+    ) -> None:
+        """For ``frames`` samples in each channel; `AudioError` when ``format`` cannot hold them or there is no room."""
+        self.path, self.rate, self.channels, self.frames = Path(path), rate, channels, frames
+        self.written = 0
+        bits = INTEGER_BITS.get(format.subtype)
+        self._bits, self._quantiser = bits or 0, Quantiser(bits, dither_seed) if bits else None
+        with _naming(path):
+            if frames < 1:
+                raise AudioError(f"cannot be written with {frames} frames; expected at least 1")
+            self.format = _roomy(format, channels * frames)
+            with self._encoding():
+                kind = (self.format.subtype, self.format.endian, self.format.container)
+                self._file = soundfile.SoundFile(self.path, "w", rate, channels, *kind)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            # Whatever the disk says now, the exception on its way says more.
+            with suppress(soundfile.SoundFileError, OSError):
+                self._file.close()
+
+    def write(self, block: Tensor) -> None:
+        """Add ``block``, float32 or float64 ``[channels, n]``; `AudioError` when it is not finite or does not fit."""
+        with _naming(self.path):
+            _refuse_no_sound(block)
+            if block.shape[0] != self.channels or self.written + block.shape[1] > self.frames:
+                raise AudioError(
+                    f"was given {list(block.shape)} samples after {self.written}; "
+                    f"expected {self.channels} channels and {self.frames} frames in all"
+                )
+            rows = block.detach().cpu().numpy().T
+            for at in range(0, len(rows), _BLOCK):
+                part = rows[at : at + _BLOCK]
+                _refuse_not_finite(part, self.written, self.rate)
+                with self._encoding():
+                    self._file.write(self._encoded(part))
+                self.written += len(part)
+
+    def close(self) -> None:
+        """Finish the file; `AudioError` when it does not hold every frame that was promised."""
+        with _naming(self.path):
+            with self._encoding():
+                self._file.close()
+                _settle(self.path, self.format, self.written, self.channels)
+            if self.written != self.frames:
+                raise AudioError(f"was given {self.written} frames; expected {self.frames}")
+            with _opened(self.path) as (_, info):
+                if info.frames != self.frames:
+                    raise AudioError(f"took only {info.frames} of {self.frames} frames; is the disk full?")
+
+    def _encoded(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Rows ``[n, channels]`` as what libsndfile takes for the format without a change of its own."""
+        if self._quantiser is not None:
+            return self._quantiser(rows) << (32 - self._bits)
+        if self.format.subtype in ("ULAW", "ALAW"):
+            return np.clip(np.rint(rows * 32768.0), -32768, 32767).astype(np.int16)
+        return rows.astype(np.float64 if self.format.subtype == "DOUBLE" else np.float32)
+
+    @contextmanager
+    def _encoding(self) -> Iterator[None]:
+        try:
+            yield
+        # soundfile asserts that libsndfile took every frame, and checks its arguments with ValueError and TypeError.
+        except (soundfile.SoundFileError, OSError, AssertionError, ValueError, TypeError) as error:
+            raise AudioError(
+                f"cannot be written as {self.channels} channels at {self.rate} Hz in {self.format.container} "
+                f"{self.format.subtype} ({_reason(error)}); check that its folder exists, is writable and has room, "
+                "or choose another format"
+            ) from None
+
+
 def write(path: StrPath, samples: Tensor, rate: int, format: Format, *, dither_seed: int = 0) -> None:
     """Encode ``samples`` ``[channels, samples]`` (float32 or float64, full scale ±1) into the very file ``path``.
 
@@ -155,44 +313,13 @@ def write(path: StrPath, samples: Tensor, rate: int, format: Format, *, dither_s
     overwritten.
     """
     with _naming(path):
-        if samples.dim() != 2 or not samples.is_floating_point() or 0 in samples.shape:
-            raise AudioError(
-                f"cannot be written from {samples.dtype} of shape {list(samples.shape)}; "
-                "expected floats [channels, samples], at least one of each"
-            )
-        channels, frames = samples.shape
-        rows = samples.detach().cpu().T
-        spans = [slice(at, at + _BLOCK) for at in range(0, frames, _BLOCK)]
-        for span in spans:
-            _refuse_not_finite(rows[span].numpy(), span.start, rate)
-        roomy = _roomy(format, channels * frames)
-        _encode(Path(path), (rows[span].numpy() for span in spans), rate, channels, roomy, dither_seed)
-        with _opened(Path(path)) as (_, info):
-            if info.frames != frames:
-                raise AudioError(f"took only {info.frames} of {frames} frames; is the disk full?")
-
-
-def _encode(path: Path, blocks: Iterable[NDArray[Any]], rate: int, channels: int, format: Format, seed: int) -> None:
-    bits = INTEGER_BITS.get(format.subtype)
-    quantiser = Quantiser(bits, seed) if bits else None
-    frames = 0
-    try:
-        with soundfile.SoundFile(path, "w", rate, channels, format.subtype, format.endian, format.container) as file:
-            for block in blocks:
-                frames += len(block)
-                if quantiser is not None and bits is not None:
-                    file.write(quantiser(block) << (32 - bits))
-                elif format.subtype in ("ULAW", "ALAW"):
-                    file.write(np.clip(np.rint(block * 32768.0), -32768, 32767).astype(np.int16))
-                else:
-                    file.write(block.astype(np.float64 if format.subtype == "DOUBLE" else np.float32))
-        _settle(path, format, frames, channels)
-    # soundfile asserts that libsndfile took every frame, and checks its arguments with ValueError and TypeError.
-    except (soundfile.SoundFileError, OSError, AssertionError, ValueError, TypeError) as error:
-        raise AudioError(
-            f"cannot be written as {channels} channels at {rate} Hz in {format.container} {format.subtype} "
-            f"({_reason(error)}); check that its folder exists, is writable and has room, or choose another format"
-        ) from None
+        _refuse_no_sound(samples)
+        rows = samples.detach().cpu().numpy().T
+        for at in range(0, len(rows), _BLOCK):
+            _refuse_not_finite(rows[at : at + _BLOCK], at, rate)
+    channels, frames = samples.shape
+    with Writer(path, rate, channels, frames, format, dither_seed=dither_seed) as writer:
+        writer.write(samples)
 
 
 def _roomy(format: Format, count: int) -> Format:
@@ -293,12 +420,14 @@ def _reach_the_end(file: Any, frames: int) -> None:
         )
 
 
-def _decoded(file: Any, info: Info, block_samples: int, dtype: str) -> Iterator[NDArray[Any]]:
-    """Blocks ``[frames, channels]`` of finite samples, as many as were promised."""
-    at = 0
-    while at < info.frames:
+def _decoded(
+    file: Any, info: Info, block_samples: int, dtype: str, start: int = 0, stop: int | None = None
+) -> Iterator[NDArray[Any]]:
+    """Blocks ``[frames, channels]`` of finite samples from ``start``, where ``file`` stands, to ``stop`` or the end."""
+    at, stop = start, info.frames if stop is None else stop
+    while at < stop:
         try:
-            block = file.read(min(block_samples, info.frames - at), dtype=dtype, always_2d=True)
+            block = file.read(min(block_samples, stop - at), dtype=dtype, always_2d=True)
         except soundfile.SoundFileError as error:
             raise AudioError(
                 f"cannot be decoded beyond {at / info.rate:.3f} s ({_reason(error)}); export or copy it again"
@@ -311,6 +440,14 @@ def _decoded(file: Any, info: Info, block_samples: int, dtype: str) -> Iterator[
         _refuse_not_finite(block, at, info.rate)
         yield block
         at += len(block)
+
+
+def _refuse_no_sound(samples: Tensor) -> None:
+    if samples.dim() != 2 or not samples.is_floating_point() or 0 in samples.shape:
+        raise AudioError(
+            f"cannot be written from {samples.dtype} of shape {list(samples.shape)}; "
+            "expected floats [channels, samples], at least one of each"
+        )
 
 
 def _refuse_not_finite(block: NDArray[Any], start: int, rate: int) -> None:
