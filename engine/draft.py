@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from engine import kernel, lbfgs
-from engine.fold import fold
 from engine.method import OnIterate, Work
 from engine.precondition import Preconditioner
 from engine.spectra import Resolution, istft, stft
-from engine.terms import Picture, active_patches
+from engine.terms import Goal, Picture, active_patches
 
 RANK = 64
 WARM_WIDTH = 6  # at twice the hop: the same span of time as 11 frames
@@ -114,38 +113,34 @@ def fast_griffin_lim(x: Tensor, magnitude: Tensor, res: Resolution, steps: int, 
     return x
 
 
-def solve_draft(
-    work: Work, target: Tensor, v: Tensor, rate: int, on_iterate: OnIterate, budget: Budget
-) -> tuple[Tensor, float]:
-    """``work.x`` restyled towards ``target`` frames ``[bins, T]`` with patch weights ``v``, and the classic loss."""
-    res = Resolution.at(rate, 2048)
-    x = work.x
+def solve_draft(work: Work, goal: Goal, rate: int, on_iterate: OnIterate, budget: Budget) -> Tensor:
+    """``work.x`` restyled towards ``goal`` at the main resolution, by the classic loss."""
+    res, x = goal.res, work.x
     picture = Picture(x)
-    stem = picture.log(res)
     u = active_patches(picture.magnitude(res))
     even = torch.full_like(u, 1 / u.shape[1])
     style, content = classic_weights(work.amount, budget.alpha)
-    if budget.warm:
-        log = warm_start(stem, target, v, (style, content), budget.warm)
-        x = fast_griffin_lim(x, (log.exp() - 1).clamp_min(0), res, budget.griffin_lim)
-    target, stem = fold(target, res), picture.folded(res)
-    constant = kernel.self_term(target, v)
+    start = x if work.start is None else work.start
+    if budget.warm and work.start is None:
+        log = warm_start(picture.log(res), goal.log, goal.weights, (style, content), budget.warm)
+        start = fast_griffin_lim(x, (log.exp() - 1).clamp_min(0), res, budget.griffin_lim)
+    stem, evaluations = picture.folded(res), work.budget(budget.waveform)
 
     def loss(y: Tensor) -> Tensor:
         log = Picture(y).folded(res)
-        pull = kernel.cross_terms(log, target, u, v) + constant
+        pull = kernel.cross_terms(log, goal.patches, u, goal.weights) + goal.constant
         return style * pull + content * kernel.content(log, stem, even)
 
     def report(progress: lbfgs.Progress) -> None:
-        on_iterate(progress.evaluation, budget.waveform, float(progress.losses.mean()))
+        on_iterate(progress.evaluation, evaluations, float(progress.losses.mean()))
 
     found = lbfgs.minimise(
         lbfgs.differentiate(loss, x.shape),
-        x.flatten(1),
-        evaluations=budget.waveform,
+        start.flatten(1),
+        evaluations=evaluations,
         history=5,
         first_step=0.05,
-        precondition=Preconditioner(Picture(x), Resolution.at(rate, 2048, 2)),
+        precondition=Preconditioner(Picture(start), Resolution.at(rate, 2048, 2)),
         on_progress=report,
     )
-    return found.x.view(x.shape), float(found.losses.mean())
+    return found.x.view(x.shape)

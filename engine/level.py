@@ -14,6 +14,7 @@ RESOLUTION = 2048  # n_fft at 22 050 Hz of the spectra levels are taken from
 BANDS = 40
 BLOCK_S = 0.05
 HUSH_S = 0.012
+SILENCE_S = 0.02
 
 
 def rms(x: Tensor) -> Tensor:
@@ -21,14 +22,23 @@ def rms(x: Tensor) -> Tensor:
     return x.square().mean((-2, -1)).sqrt()
 
 
-def active_rms(x: Tensor, rate: int) -> float:
-    """RMS of the blocks of ``[channels, samples]`` (50 ms) that are above the gate and within 40 dB of the loudest."""
+def block_powers(x: Tensor, rate: int) -> Tensor:
+    """Mean power of each 50 ms of ``[channels, samples]``; a last block that is shorter counts by what it holds."""
     size = max(1, round(BLOCK_S * rate))
     power = torch.nn.functional.pad(x.square().mean(0), (0, -x.shape[-1] % size)).view(-1, size).mean(1)
-    last = x.shape[-1] - (power.shape[0] - 1) * size
-    power[-1] *= size / last
-    loud = power > max(1e-4 * float(power.max()), GATE_RMS**2)
-    return float(power[loud].mean().sqrt()) if bool(loud.any()) else 0.0
+    power[-1] *= size / (x.shape[-1] - (power.shape[0] - 1) * size)
+    return power
+
+
+def active_level(powers: Tensor) -> float:
+    """RMS over the blocks that are above the gate and within 40 dB of the loudest; 0 if there is none."""
+    loud = powers > max(1e-4 * float(powers.max()), GATE_RMS**2)
+    return float(powers[loud].mean().sqrt()) if bool(loud.any()) else 0.0
+
+
+def active_rms(x: Tensor, rate: int) -> float:
+    """`active_level` of ``[channels, samples]``."""
+    return active_level(block_powers(x, rate))
 
 
 class PreEmphasis:
@@ -68,32 +78,36 @@ class PreEmphasis:
         return filtered
 
 
-def silent_runs(x: Tensor, rate: int, shortest_s: float = 0.02) -> Tensor:
-    """True where all channels of ``[channels, samples]`` are exactly zero for ``shortest_s`` or more: ``[samples]``."""
+def silence(x: Tensor, rate: int) -> Tensor:
+    """How much of each sample of ``[channels, samples]`` is silence, ``[samples]``: 1 in runs of zeros of 20 ms or more
+    (or all of it), falling to 0 over the millisecond around them.
+    """
     zero = torch.nn.functional.pad((x == 0).all(0).to(torch.int8), (1, 1))
     edges = zero.diff()
     starts, ends = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
     whole = (starts == 0) & (ends == x.shape[-1])
-    keep = (ends - starts >= max(1, round(shortest_s * rate))) | whole
+    keep = (ends - starts >= max(1, round(SILENCE_S * rate))) | whole
     marks = torch.zeros(x.shape[-1] + 1, dtype=torch.int32)
     marks[starts[keep].cpu()] += 1
     marks[ends[keep].cpu()] -= 1
-    return marks[:-1].cumsum(0).bool()
-
-
-def keep_silence(styled: Tensor, stem: Tensor, rate: int) -> Tensor:
-    """``styled`` with every digital silence of ``stem`` given back exactly, faded over a millisecond around it."""
-    silent = silent_runs(stem, rate)
-    if not bool(silent.any()):
-        return styled
+    silent = marks[:-1].cumsum(0).bool()
     width = max(1, rate // 1000)
-    padded = torch.nn.functional.pad(silent.float()[None, None], (width, width), value=0.0)
+    padded = torch.nn.functional.pad(silent.float()[None, None], (width, width))
     near = torch.nn.functional.avg_pool1d(padded, 2 * width + 1, 1)[0, 0]
-    near = torch.where(silent, torch.ones_like(near), (2 * near).clamp(0, 1)).to(styled)
-    return torch.where(silent.to(styled.device), stem, styled * (1 - near) + stem * near)
+    return torch.where(silent, torch.ones_like(near), (2 * near).clamp(0, 0.999))
 
 
-def _levels(x: Tensor, hop: int) -> Tensor:
+def keep_silence(styled: Tensor, stem: Tensor, silent: Tensor) -> Tensor:
+    """``styled`` with the `silence` of ``stem`` given back exactly, both ``[channels, samples]``."""
+    return torch.where(silent == 1, stem, styled + silent * (stem - styled))
+
+
+def hush_hop(rate: int) -> int:
+    """Samples between the levels `hush` compares."""
+    return max(1, round(HUSH_S * rate / 4))
+
+
+def levels(x: Tensor, hop: int) -> Tensor:
     """Level in dB (floor −120) of ``[channels, samples]`` around every multiple of ``hop``, over four hops."""
     power = torch.nn.functional.pad(x.square().mean(0), (2 * hop, 2 * hop + -x.shape[-1] % hop))
     blocks = power.view(-1, hop).mean(1)
@@ -101,19 +115,40 @@ def _levels(x: Tensor, hop: int) -> Tensor:
     return 10 * (around + 1e-12).log10()
 
 
-def hush(styled: Tensor, stem: Tensor, rate: int) -> Tensor:
+class Histogram:
+    """How often each level from −120 to 80 dB occurs, to a tenth of a decibel: a quantile in constant memory."""
+
+    LOW, HIGH, STEPS = -120.0, 80.0, 2000
+
+    def __init__(self) -> None:
+        self.counts = torch.zeros(self.STEPS)
+
+    def add(self, db: Tensor) -> None:
+        """Count the levels ``db`` of any shape."""
+        self.counts += torch.histc(db.flatten(), self.STEPS, self.LOW, self.HIGH)
+
+    def quantile(self, share: float) -> float:
+        """The level that ``share`` of what was counted stays below."""
+        reached = self.counts.cumsum(0) > share * float(self.counts.sum())
+        step = int(reached.float().argmax()) if bool(reached.any()) else self.STEPS
+        return self.LOW + step * (self.HIGH - self.LOW) / self.STEPS
+
+
+def quiet_floor(active: float, counted: Histogram) -> float:
+    """The level in dB at which a stem of ``active`` RMS is quiet: 18 dB down, or its quietest eighth if higher."""
+    return max(20 * math.log10(max(active, 1e-6)) - 18, counted.quantile(1 / 8))
+
+
+def hush(styled: Tensor, stem: Tensor, rate: int, floor_db: float) -> Tensor:
     """Turn ``styled`` down where it is louder than a quiet ``stem``: gaps and tails keep the stem's noise floor.
 
-    Levels over 12 ms of ``[channels, samples]`` are compared.  Quiet is 18 dB below the stem's own level, or its
-    quietest eighth where it never gets that low; the reduction, to half a decibel above the stem, fades out over the
-    4 dB above that, so loud passages and sustained notes keep the style's envelope.
+    Levels over 12 ms of ``[channels, samples]`` are compared.  At ``floor_db`` (see `quiet_floor`) the reduction goes
+    to half a decibel above the stem; over the 4 dB above it fades out, so loud passages and sustained notes keep the
+    style's envelope.
     """
-    hop = max(1, round(HUSH_S * rate / 4))
-    before, after = _levels(stem, hop), _levels(match(styled, stem), hop)
-    level = 20 * math.log10(max(active_rms(stem, rate), 1e-6))
-    ordered = before.sort().values
-    floor = max(level - 18, float(ordered[ordered.shape[0] // 8]))
-    quiet = ((floor + 4 - before) / 4).clamp(0, 1)
+    hop = hush_hop(rate)
+    before, after = levels(stem, hop), levels(match(styled, stem), hop)
+    quiet = ((floor_db + 4 - before) / 4).clamp(0, 1)
     gain = quiet * (before + 0.5 - after).clamp(-60, 0)
     return styled * torch.pow(10.0, _interpolate(gain, hop, stem.shape[-1]) / 20)
 

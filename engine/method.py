@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -16,17 +16,28 @@ OnIterate = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class Work:
-    """One span of a stem as a solver gets it, with what it may need to know of the whole.
+    """A batch of spans of one stem as a solver gets them.
 
-    ``x`` is ``[batch, channels, samples]`` at the target's rate, each problem at the analysis level; ``power`` is the
-    mean power of each bin ``[bins]`` of the whole stem at `engine.level.RESOLUTION`.
+    ``x`` is ``[batch, channels, samples]`` at the target's rate, each problem at the analysis level.  ``start``, shaped
+    like ``x``, is where a second pass begins (the first one's result; None: the stem), and ``share`` how much of the
+    usual number of evaluations it may take.
     """
 
     x: Tensor
-    power: Tensor
     amount: float
     quality: str
     seed: int
+    start: Tensor | None = None
+    share: float = 1.0
+
+    def one(self, number: int) -> "Work":
+        """Problem ``number`` of the batch by itself."""
+        only = slice(number, number + 1)
+        return replace(self, x=self.x[only], start=None if self.start is None else self.start[only])
+
+    def budget(self, evaluations: int) -> int:
+        """Evaluations to take where the usual number is ``evaluations``; at least three, to move at all."""
+        return max(min(3, evaluations), round(self.share * evaluations))
 
 
 class Method(Protocol):
@@ -40,8 +51,19 @@ class Method(Protocol):
         """One target for several with positive weights that sum to one; they share recipe, parameters and rate."""
         ...
 
-    def solve(self, work: Work, target: Target, on_iterate: OnIterate, device: torch.device) -> tuple[Tensor, float]:
-        """``work.x`` restyled, same shape, and the loss reached."""
+    def solver(self, target: Target, power: Tensor, device: torch.device) -> "Solver":
+        """What restyles the spans of one stem; ``power`` is the mean power of each of its bins ``[bins]``.
+
+        Power is taken at `engine.level.RESOLUTION` and the target's rate, with the stem at the analysis level.
+        """
+        ...
+
+
+class Solver(Protocol):
+    """A target made ready for one stem on one device."""
+
+    def __call__(self, work: Work, on_iterate: OnIterate) -> Tensor:
+        """``work.x`` restyled, same shape; each iteration is told with its number, their number and the mean loss."""
         ...
 
 

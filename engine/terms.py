@@ -61,21 +61,42 @@ class Weighted:
         return total
 
 
-class Style:
-    """Squared MMD to a target's patches over its value ``at`` the stem: 1 = untreated, 0 = the style's statistics."""
+@dataclass(frozen=True)
+class Goal:
+    """A target at one resolution as losses want it.
 
-    def __init__(self, res: Resolution, frames: Tensor, v: Tensor, u: Tensor, at: Picture | None = None) -> None:
-        """``frames`` is the target's log magnitude ``[bins, T]``; ``v`` and ``u`` weigh its and the stem's patches."""
-        self.res, self.frames, self.v, self.u = res, fold(frames, res), v, u
-        self.constant = kernel.self_term(self.frames, v)
+    ``log`` and (folded) ``patches`` are ``[bins, frames]``, ``weights`` ``[patches]`` is what each patch counts, and
+    ``constant`` the part of the style loss that does not depend on the stem.
+    """
+
+    res: Resolution
+    log: Tensor
+    patches: Tensor
+    weights: Tensor
+    constant: Tensor
+
+    @classmethod
+    def of(cls, res: Resolution, magnitude: Tensor, weights: Tensor) -> "Goal":
+        """The goal of ``magnitude`` ``[bins, frames]`` at the analysis level."""
+        log = log_magnitude(magnitude).mT.contiguous().mT
+        patches = fold(log, res)
+        return cls(res, log, patches, weights, kernel.self_term(patches, weights))
+
+
+class Style:
+    """Squared MMD to a goal's patches over its value at the stem: 1 = untreated, 0 = the style's statistics."""
+
+    def __init__(self, goal: Goal, stem: Picture) -> None:
+        self.goal = goal
+        self.active = active_patches(stem.magnitude(goal.res))
         self.unit: Tensor | float = 1.0
-        if at is not None:
-            self.unit = self(at).clamp_min(1e-12)
+        self.unit = self(stem).clamp_min(1e-12)
 
     def __call__(self, picture: Picture) -> Tensor:
         """Relative style distance, ``[batch]``."""
-        cross = kernel.cross_terms(picture.folded(self.res), self.frames, self.u, self.v)
-        return (cross + self.constant) / self.unit
+        goal = self.goal
+        cross = kernel.cross_terms(picture.folded(goal.res), goal.patches, self.active, goal.weights)
+        return (cross + goal.constant) / self.unit
 
 
 class Content:
@@ -191,13 +212,10 @@ class Moments:
     First and second moments of a band carry most of a timbre; the kernel alone is slow to move them.
     """
 
-    def __init__(
-        self, res: Resolution, rate: int, frames: Tensor, weights: Tensor, stem: Picture, bands: int = 64
-    ) -> None:
-        """``frames`` is the target's log magnitude ``[bins, frames]``, ``weights`` ``[frames]`` what each counts."""
-        self.res, self.filters = res, mel_filters(res, rate, bands).to(stem.x)
-        self.mean, self.deviation = self._moments(frames.exp() - 1, weights)
-        self.weights = active_frames(stem.magnitude(res))
+    def __init__(self, goal: Goal, rate: int, stem: Picture, bands: int = 64) -> None:
+        self.res, self.filters = goal.res, mel_filters(goal.res, rate, bands).to(stem.x)
+        self.mean, self.deviation = self._moments(goal.log.exp() - 1, kernel.frame_weights(goal.weights))
+        self.weights = active_frames(stem.magnitude(goal.res))
         self.unit: Tensor | float = 1.0
         self.unit = self(stem).clamp_min(1e-9)
 

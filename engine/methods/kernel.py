@@ -6,7 +6,8 @@ a low-rank basis, which is seeded, so the same stem, target and settings give th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,14 +17,16 @@ from engine import kernel, lbfgs, level
 from engine.draft import Budget, solve_draft
 from engine.errors import RecipeError
 from engine.excerpts import select
-from engine.method import OnIterate, Work
+from engine.level import PreEmphasis
+from engine.method import OnIterate, Solver, Work
 from engine.precondition import Preconditioner
-from engine.spectra import Resolution, log_magnitude
+from engine.spectra import Resolution
 from engine.target import Target
 from engine.terms import (
     Chroma,
     Content,
     Energy,
+    Goal,
     Moments,
     Picture,
     Rhythm,
@@ -31,7 +34,6 @@ from engine.terms import (
     Term,
     Weighted,
     Whitened,
-    active_patches,
 )
 
 #: n_fft at 22 050 Hz, overlap and weight of each resolution of the style term.
@@ -48,14 +50,6 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "waveform": (1, 1000),
     "alpha": (0, 1000),
 }
-
-
-@dataclass(frozen=True)
-class Frames:
-    """A target at one resolution as a loss wants it: log magnitude ``[bins, frames]`` and patch weights."""
-
-    log: Tensor
-    weights: Tensor
 
 
 class Kernel:
@@ -94,61 +88,93 @@ class Kernel:
         first = parts[0][0]
         return Target(first.recipe, first.params, first.rate, tensors)
 
-    def solve(self, work: Work, target: Target, on_iterate: OnIterate, device: torch.device) -> tuple[Tensor, float]:
-        """Restyle one batch of spans; see `engine.method.Method`."""
+    def solver(self, target: Target, power: Tensor, device: torch.device) -> Solver:
+        """A solver that makes the target ready once for each way it is asked to go."""
+        return _Solver(target, power, device)
+
+
+class _Solver:
+    """Restyles the spans of one stem; see `engine.method.Solver`."""
+
+    def __init__(self, target: Target, power: Tensor, device: torch.device) -> None:
+        self.target, self.power, self.device = target, power, device
+        self.rate = target.rate
+
+    def __call__(self, work: Work, on_iterate: OnIterate) -> Tensor:
+        # One problem at a time stays in a CPU's caches, and its sums do not depend on who else is in the batch.
+        if self.device.type == "cpu" and work.x.shape[0] > 1:
+            return torch.cat([self(work.one(k), on_iterate) for k in range(work.x.shape[0])])
         if work.quality == "draft":
-            frames, _ = _prepared(target, None, device, (2048,))
-            budget = Budget(**{f.name: target.params.get(f.name, f.default) for f in fields(Budget)})
-            return solve_draft(work, frames[2048].log, frames[2048].weights, target.rate, on_iterate, budget)
-        n_fft = level.RESOLUTION
-        emphasis = level.PreEmphasis(
-            work.power.to(device), _mean_power(target, n_fft).to(device), Resolution.at(target.rate, n_fft), target.rate
-        )
-        frames, _ = _prepared(target, emphasis, device, tuple(n for n, _, _ in RESOLUTIONS))
-        x = emphasis.filter(work.x)
-        before = level.rms(x)[:, None, None].clamp_min(1e-12)
-        x = x * (level.ANALYSIS_RMS / before)
-        y, loss = _descend(x, work, frames, target.rate, on_iterate)
-        return emphasis.filter(y * (before / level.ANALYSIS_RMS), undo=True), loss
+            budget = Budget(**{f.name: self.target.params.get(f.name, f.default) for f in fields(Budget)})
+            return solve_draft(work, self._plain, self.rate, on_iterate, budget)
+        return self._composed(work, on_iterate)
 
+    @cached_property
+    def _plain(self) -> Goal:
+        """The target at the main resolution as it is."""
+        return self._goals(None, (2048,))[2048]
 
-def _mean_power(target: Target, n_fft: int) -> Tensor:
-    """Mean power of each bin ``[bins]`` of the target, weighted as its patches are."""
-    weights = kernel.frame_weights(target.tensors[f"weights.{n_fft}"])
-    return target.tensors[f"magnitude.{n_fft}"].float().square() @ weights
+    @cached_property
+    def _emphasised(self) -> tuple[PreEmphasis, dict[int, Goal]]:
+        """The emphasis this stem and the target share, and the target at all resolutions through it."""
+        res = Resolution.at(self.rate, level.RESOLUTION)
+        emphasis = PreEmphasis(self.power, self._mean_power(), res, self.rate)
+        return emphasis, self._goals(emphasis, tuple(n_fft for n_fft, _, _ in RESOLUTIONS))
 
+    def _mean_power(self) -> Tensor:
+        """Mean power of each bin ``[bins]`` of the target, weighted as its patches are."""
+        weights = kernel.frame_weights(self.target.tensors[f"weights.{level.RESOLUTION}"])
+        return self.target.tensors[f"magnitude.{level.RESOLUTION}"].float().square() @ weights
 
-def _prepared(
-    target: Target, emphasis: level.PreEmphasis | None, device: torch.device, sizes: tuple[int, ...]
-) -> tuple[dict[int, Frames], float]:
-    """The target's frames at analysis level, through the emphasis where there is one."""
-    out, gain = {}, 1.0
-    if emphasis is not None:
-        power = _mean_power(target, level.RESOLUTION)
-        bins = Resolution.at(target.rate, level.RESOLUTION).frequencies(target.rate)
-        gain = float((power.sum() / (power * emphasis.gains(bins).square()).sum().clamp_min(1e-30)).sqrt())
-    for n_fft, overlap, _ in RESOLUTIONS:
-        if n_fft not in sizes:
-            continue
-        magnitude = target.tensors[f"magnitude.{n_fft}"].float()
+    def _goals(self, emphasis: PreEmphasis | None, sizes: tuple[int, ...]) -> dict[int, Goal]:
+        gain = 1.0
         if emphasis is not None:
-            bins = Resolution.at(target.rate, n_fft, overlap).frequencies(target.rate)
-            magnitude = magnitude * (gain * emphasis.gains(bins))[:, None]
-        log = log_magnitude(magnitude).mT.contiguous().mT.to(device)
-        out[n_fft] = Frames(log, target.tensors[f"weights.{n_fft}"].float().to(device))
-    return out, gain
+            power = self._mean_power()
+            bins = Resolution.at(self.rate, level.RESOLUTION).frequencies(self.rate)
+            gain = float((power.sum() / (power * emphasis.gains(bins).square()).sum().clamp_min(1e-30)).sqrt())
+        goals = {}
+        for n_fft, overlap, _ in RESOLUTIONS:
+            if n_fft not in sizes:
+                continue
+            res = Resolution.at(self.rate, n_fft, overlap)
+            magnitude = self.target.tensors[f"magnitude.{n_fft}"].float()
+            if emphasis is not None:
+                magnitude = magnitude * (gain * emphasis.gains(res.frequencies(self.rate)))[:, None]
+            weights = self.target.tensors[f"weights.{n_fft}"].float()
+            goals[n_fft] = Goal.of(res, magnitude.to(self.device), weights.to(self.device))
+        return goals
+
+    def _composed(self, work: Work, on_iterate: OnIterate) -> Tensor:
+        """Preconditioned L-BFGS on the emphasised waveform, from the stem or from a first pass."""
+        emphasis, goals = self._emphasised
+        x = emphasis.filter(work.x)
+        scale = level.ANALYSIS_RMS / level.rms(x)[:, None, None].clamp_min(1e-12)
+        x = x * scale
+        start = x if work.start is None else emphasis.filter(work.start) * scale
+        stem = Picture(x)
+        loss = composed_loss(stem, goals, self.rate, work.amount)
+        budget = work.budget(EVALUATIONS[work.quality])
+
+        def report(progress: lbfgs.Progress) -> None:
+            on_iterate(progress.evaluation, budget, float(progress.losses.mean()))
+
+        solution = lbfgs.minimise(
+            lbfgs.differentiate(lambda y: loss(Picture(y)), x.shape),
+            start.flatten(1),
+            evaluations=budget,
+            history=HISTORY,
+            first_step=0.05,
+            precondition=Preconditioner(Picture(start), Resolution.at(self.rate, 2048, 2)),
+            on_progress=report,
+        )
+        return emphasis.filter(solution.x.view(x.shape) / scale, undo=True)
 
 
-def composed_loss(stem: Picture, frames: Mapping[int, Frames], rate: int, amount: float) -> Weighted:
+def composed_loss(stem: Picture, goals: Mapping[int, Goal], rate: int, amount: float) -> Weighted:
     """Style at three resolutions and band moments against pitch, timbre-blind content, rhythm and level."""
-    terms: list[tuple[float, Term]] = []
-    for n_fft, overlap, weight in RESOLUTIONS:
-        res = Resolution.at(rate, n_fft, overlap)
-        u = active_patches(stem.magnitude(res))
-        terms.append((weight, Style(res, frames[n_fft].log, frames[n_fft].weights, u, stem)))
+    terms: list[tuple[float, Term]] = [(weight, Style(goals[n_fft], stem)) for n_fft, _, weight in RESOLUTIONS]
     main = Resolution.at(rate, 2048)
-    fast, timbre = Resolution.at(rate, 512, 2), frames[512]
-    terms.append((0.4, Moments(fast, rate, timbre.log, kernel.frame_weights(timbre.weights), stem)))
+    terms.append((0.4, Moments(goals[512], rate, stem)))
     terms.append((3.0, Chroma(Resolution.at(rate, 4096), rate, stem)))
     terms.append((0.12, Whitened(main, stem)))
     terms.append((0.1, Rhythm(main, rate, stem)))
@@ -156,29 +182,6 @@ def composed_loss(stem: Picture, frames: Mapping[int, Frames], rate: int, amount
     if amount < 1:
         terms.append((ANCHOR * (1 / amount - 1), Content(main, stem)))
     return Weighted(terms)
-
-
-def _descend(
-    x: Tensor, work: Work, frames: Mapping[int, Frames], rate: int, on_iterate: OnIterate
-) -> tuple[Tensor, float]:
-    """Preconditioned L-BFGS on the waveform, from the stem."""
-    stem = Picture(x)
-    loss = composed_loss(stem, frames, rate, work.amount)
-    shape, budget = x.shape, EVALUATIONS[work.quality]
-
-    def report(progress: lbfgs.Progress) -> None:
-        on_iterate(progress.evaluation, budget, float(progress.losses.mean()))
-
-    solution = lbfgs.minimise(
-        lbfgs.differentiate(lambda y: loss(Picture(y)), shape),
-        x.flatten(1),
-        evaluations=budget,
-        history=HISTORY,
-        first_step=0.05,
-        precondition=Preconditioner(stem, Resolution.at(rate, 2048, 2)),
-        on_progress=report,
-    )
-    return solution.x.view(shape), float(solution.losses.mean())
 
 
 METHOD = Kernel()

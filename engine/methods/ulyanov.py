@@ -18,7 +18,7 @@ from engine import lbfgs
 from engine.draft import fast_griffin_lim
 from engine.errors import RecipeError
 from engine.excerpts import select
-from engine.method import OnIterate, Work
+from engine.method import OnIterate, Solver, Work
 from engine.random_network import RandomNetwork
 from engine.spectra import Resolution, log_magnitude
 from engine.target import Target
@@ -53,15 +53,16 @@ class Ulyanov:
         }
         return Target(first.recipe, first.params, first.rate, tensors)
 
-    def solve(self, work: Work, target: Target, on_iterate: OnIterate, device: torch.device) -> tuple[Tensor, float]:
-        """Restyle each span of the batch by itself; see `engine.method.Method`."""
-        out, losses = torch.empty_like(work.x), []
-        for number in range(work.x.shape[0]):
-            out[number], loss = self._span(work.x[number : number + 1], work, target, on_iterate)
-            losses.append(loss)
-        return out, sum(losses) / len(losses)
+    def solver(self, target: Target, power: Tensor, device: torch.device) -> Solver:
+        """Restyles each span of a batch by itself; a second pass has nothing to start from and starts anew."""
 
-    def _span(self, x: Tensor, work: Work, target: Target, on_iterate: OnIterate) -> tuple[Tensor, float]:
+        def solve(work: Work, on_iterate: OnIterate) -> Tensor:
+            pieces = [self._span(work.one(k).x, work, target, on_iterate) for k in range(work.x.shape[0])]
+            return torch.stack(pieces)
+
+        return solve
+
+    def _span(self, x: Tensor, work: Work, target: Target, on_iterate: OnIterate) -> Tensor:
         res = Resolution.at(target.rate, 2048)
         params, stem = target.params, Picture(x).log(res)[0].contiguous()
         network = RandomNetwork(res.bins, int(params["filters"]), seed=work.seed).to(x)
@@ -89,7 +90,7 @@ class Ulyanov:
             on_progress=report,
         )
         magnitude = (found.x.view(1, *stem.shape).exp() - 1).clamp_min(0)
-        return _from_random_phase(x, magnitude, res, int(params["griffin_lim"]), work.seed)[0], float(found.losses[0])
+        return _from_random_phase(x, magnitude, res, int(params["griffin_lim"]), work.seed)[0]
 
 
 def _from_random_phase(x: Tensor, magnitude: Tensor, res: Resolution, steps: int, seed: int) -> Tensor:
