@@ -1,9 +1,13 @@
-"""One job from stem to published output: read, restyle, chain, overs, write, publish."""
+"""One job from stem to published output: read, restyle, chain, overs, write, publish.
+
+The sound goes through in blocks, so that the memory a job takes does not grow with its stem.
+"""
 
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
@@ -11,13 +15,16 @@ from torch import Tensor
 
 from engine import audio, style
 from engine.events import Event as EngineEvent
-from render import host, overs, stamps
+from render import host, spool, stamps
 from render.errors import RenderError
 from render.events import OnEvent, StemProgress, StemPublished
+from render.overs import Settling
 from render.plan import Job
 from render.publish import partial, publish
 
 Clock = Callable[[], float]
+
+_BLOCK = 65_536
 
 
 def render(job: Job, *, on_event: OnEvent, clock: Clock = time.monotonic) -> StemPublished:
@@ -28,24 +35,27 @@ def render(job: Job, *, on_event: OnEvent, clock: Clock = time.monotonic) -> Ste
     """
     started, before = clock(), _identity(job.stem)
     inputs = job.inputs()
-    stem = audio.read(job.stem, exact=True)
-    if tuple(stem.samples.shape) != (job.info.channels, job.info.frames) or stem.rate != job.info.rate:
-        raise RenderError(f"{job.stem} changed after the plan was made; render it again")
-    dry = stem.samples.float()
-    wet, over = overs.settle(_sound(job, dry, on_event), job.info.rate, job.format.subtype, job.overs)
-    # What came through unchanged keeps the bits that float32 cannot hold.
-    wet = audio.keep_bits(wet, stem.samples) if wet.shape == dry.shape else wet
-    copied = job.untouched and over.action in ("none", "kept")
-    with partial(job.output) as path:
-        if copied and job.format == job.info.format:
-            shutil.copyfile(job.stem, path)
-        else:
-            audio.write(path, wet, job.info.rate, job.format, dither_seed=job.settings.seed)
+    settling = Settling(job.info.rate, job.format.subtype, job.overs)
+    wet = _Level()
+    with audio.Stem(job.stem) as file, partial(job.output) as path:
+        stem = _Measured(file)
+        if (stem.channels, stem.samples, stem.rate) != (job.info.channels, job.info.frames, job.info.rate):
+            raise RenderError(f"{job.stem} changed after the plan was made; render it again")
+        with ExitStack() as work:
+            waiting = work.enter_context(spool.beside(job.output, stem.channels)) if settling.waits else None
+            sound = work.enter_context(closing(_sound(job, stem, on_event)))
+            blocks = wet.measured(settling.play(_exact(sound, file), waiting))
+            if job.untouched and job.format == job.info.format:
+                for _ in blocks:  # all of it is heard, so that no damaged stem is passed on
+                    pass
+                shutil.copyfile(job.stem, path)
+            else:
+                _write(job, blocks, path)
         if _identity(job.stem) != before:
             raise RenderError(f"{job.stem} changed while it was rendered; wait until it is whole, then render it again")
         stamps.write(job.output, inputs, path)
         publish(path, job.output, overwrite=job.overwrite)
-    level, stem_level = _level_db(wet), _level_db(dry)
+    over, level, stem_level = settling.found, wet.level_db, stem.level.level_db
     return StemPublished(
         index=job.index,
         title=job.title,
@@ -53,41 +63,110 @@ def render(job: Job, *, on_event: OnEvent, clock: Clock = time.monotonic) -> Ste
         format=f"{job.format.container} {job.format.subtype}",
         duration_s=job.duration_s,
         seconds=clock() - started,
-        peak_dbfs=_db(float(wet.abs().max())),
+        peak_dbfs=wet.peak_dbfs,
         level_change_db=None if level is None or stem_level is None else level - stem_level,
         overs=over.count,
         overs_action=over.action,
         gain_db=over.gain_db,
-        copied=copied,
+        copied=job.untouched and over.action in ("none", "kept"),
     )
 
 
-def _sound(job: Job, dry: Tensor, on_event: OnEvent) -> Tensor:
+def _write(job: Job, blocks: Iterator[Tensor], path: Path) -> None:
+    rate, channels, seed = job.info.rate, job.info.channels, job.settings.seed
+    with audio.Writer(path, rate, channels, job.length, job.format, dither_seed=seed) as writer:
+        for block in blocks:
+            writer.write(block)
+
+
+def _sound(job: Job, stem: "_Measured", on_event: OnEvent) -> Generator[Tensor, None, None]:
+    """What the job makes of its stem, before anything is done about overs."""
+    with closing(_styled(job, stem, on_event)) as wet:
+        if job.chain or job.tail_samples:
+            tail = job.tail_samples
+            yield from host.stream(wet, stem.rate, stem.channels, stem.samples, job.chain, tail_samples=tail)
+        else:
+            yield from wet
+
+
+def _styled(job: Job, stem: "_Measured", on_event: OnEvent) -> Generator[Tensor, None, None]:
     def tell(event: EngineEvent) -> None:
         on_event(StemProgress(job.index, event))
 
-    wet = dry
-    if job.styled and job.preset is not None:
-        wet = style.restyle(dry, job.info.rate, job.preset.target, job.settings, tell)
-        if wet.shape != dry.shape or not bool(torch.isfinite(wet).all()):
-            raise RenderError(
-                f"recipe {job.preset.target.recipe} returned {list(wet.shape)} samples, or some that are not finite; "
-                f"expected {list(dry.shape)} finite ones: report it, with the stem if you can"
-            )
-    if job.chain or job.tail_samples:
-        wet = host.play(wet, job.info.rate, job.chain, tail_samples=job.tail_samples)
-    return wet
+    if not job.styled or job.preset is None:
+        for at in range(0, stem.samples, _BLOCK):
+            yield stem.read(at, min(_BLOCK, stem.samples - at))
+        return
+    target, done = job.preset.target, 0
+    for block in style.restyle_stream(stem, target, job.settings, tell):
+        done += block.shape[-1]
+        if block.dim() != 2 or len(block) != stem.channels or done > stem.samples or not bool(block.isfinite().all()):
+            raise _nonsense(target.recipe, f"a block of {list(block.shape)}, or samples that are not finite", stem)
+        yield block
+    if done != stem.samples:
+        raise _nonsense(target.recipe, f"{done} samples", stem)
+
+
+def _nonsense(recipe: str, found: str, stem: "_Measured") -> RenderError:
+    expected = f"{stem.samples} finite samples of {stem.channels} channels"
+    return RenderError(f"recipe {recipe} returned {found}; expected {expected}: report it, with the stem if you can")
+
+
+def _exact(blocks: Iterator[Tensor], stem: audio.Stem) -> Iterator[Tensor]:
+    """``blocks`` from the stem's start, with the bits that float32 cannot hold where nothing was changed."""
+    at = 0
+    for block in blocks:
+        count = min(block.shape[1], stem.samples - at)
+        if stem.wide and count > 0:
+            kept = audio.keep_bits(block[:, :count], stem.read_exact(at, count))
+            block = torch.cat([kept, block[:, count:].to(kept.dtype)], 1)
+        at += block.shape[1]
+        yield block
+
+
+class _Level:
+    """Mean-square level and peak of a sound that goes by."""
+
+    def __init__(self) -> None:
+        self._power, self._count, self._peak = 0.0, 0, 0.0
+
+    def add(self, block: Tensor) -> None:
+        self._power += float(block.double().square().sum())
+        self._count += block.numel()
+        self._peak = max(self._peak, float(block.abs().max()))
+
+    def measured(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
+        for block in blocks:
+            self.add(block)
+            yield block
+
+    @property
+    def level_db(self) -> float | None:
+        return 10 * math.log10(self._power / self._count) if self._power > 0 else None
+
+    @property
+    def peak_dbfs(self) -> float | None:
+        return 20 * math.log10(self._peak) if self._peak > 0 else None
+
+
+class _Measured:
+    """A stem as the engine reads it, from the start to the end at least once, that measures its level on the way."""
+
+    def __init__(self, stem: audio.Stem) -> None:
+        self.channels, self.samples, self.rate = stem.channels, stem.samples, stem.rate
+        self.level = _Level()
+        self._stem = stem
+        self._known = 0
+
+    def read(self, start: int, count: int) -> Tensor:
+        """Samples ``start`` to ``start + count``, float32 ``[channels, count]``."""
+        block = self._stem.read(start, count)
+        if start <= self._known < start + count:
+            self.level.add(block[:, self._known - start :])
+            self._known = start + count
+        return block
 
 
 def _identity(path: Path) -> tuple[int, int, int]:
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _level_db(samples: Tensor) -> float | None:
-    power = float(samples.double().square().mean())
-    return 10 * math.log10(power) if power > 0 else None
-
-
-def _db(peak: float) -> float | None:
-    return 20 * math.log10(peak) if peak > 0 else None

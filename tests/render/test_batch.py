@@ -1,6 +1,6 @@
 """Whole plans: on past a failure, not twice over what is done, and out cleanly when interrupted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 from torch import Tensor
 
 from engine import style
+from engine.style import Source
 from presets.library import Library
 from render import batch, planner
 from render.choices import Choices
@@ -76,14 +77,14 @@ def test_not_even_a_bug_ends_the_batch(
     error: Exception, make_stem: MakeStem, shelf: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever one stem raises is its own failure, told in one line, with the trace for --debug."""
-    real = style.restyle
+    real = style.restyle_stream
 
-    def restyle(stem: Tensor, *args: Any) -> Tensor:
-        if stem.shape[0] == 1:
+    def restyle_stream(source: Source, *args: Any) -> Iterator[Tensor]:
+        if source.channels == 1:
             raise error
-        return real(stem, *args)
+        return real(source, *args)
 
-    monkeypatch.setattr(style, "restyle", restyle)
+    monkeypatch.setattr(style, "restyle_stream", restyle_stream)
     plan = _plan([make_stem("a.wav", stem_of_one()), make_stem("b.wav")], shelf)
     done, events = _run(plan)
     assert (done.published, done.failed) == (1, 1)
@@ -196,12 +197,13 @@ def test_an_interrupt_ends_the_batch_and_keeps_what_is_whole(
     """The first stem stays, the second leaves nothing, the third is not begun; the exit code is 130."""
     count = iter(range(3))
 
-    def restyle(stem: Tensor, *_: object) -> Tensor:
+    def restyle_stream(source: Source, *_: object) -> Iterator[Tensor]:
+        yield source.read(0, 100)
         if next(count) == 1:
             raise KeyboardInterrupt
-        return stem
+        yield source.read(100, source.samples - 100)
 
-    monkeypatch.setattr(style, "restyle", restyle)
+    monkeypatch.setattr(style, "restyle_stream", restyle_stream)
     done, events = _run(_plan([make_stem(f"{n}.wav") for n in "abc"], shelf))
     assert done.interrupted
     assert batch.exit_code(done) == 130

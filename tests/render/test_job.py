@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from engine import audio, style
 from engine.errors import AudioError
 from engine.events import Iterate
-from engine.style import Settings, Target
+from engine.style import Settings, Source, Target
 from presets.library import Library
 from render import host, planner, stamps
 from render import job as jobs
@@ -39,16 +39,20 @@ def _render(job: Job) -> StemPublished:
     return jobs.render(job, on_event=lambda event: None, clock=lambda: 0.0)
 
 
-def _changing(factor: float) -> Callable[..., Tensor]:
-    """An engine that only turns the sound up or down, and says so once."""
+def _changing(factor: float, *, lost: int = 0) -> Callable[..., Iterator[Tensor]]:
+    """An engine that only turns the sound up or down, in uneven blocks, and says so once; ``lost`` samples are not."""
 
-    def restyle(
-        stem: Tensor, rate: int, target: Target, settings: Settings, on_event: Callable[[Iterate], None]
-    ) -> Tensor:
+    def restyle_stream(
+        source: Source, target: Target, settings: Settings, on_event: Callable[[Iterate], None]
+    ) -> Iterator[Tensor]:
         on_event(Iterate(0, 1, 1, 0.5))
-        return stem * factor
+        at = 0
+        while at < source.samples - lost:
+            count = min(1 + at // 2, source.samples - lost - at)
+            yield source.read(at, count) * factor
+            at += count
 
-    return restyle
+    return restyle_stream
 
 
 ALL = [
@@ -110,7 +114,7 @@ def test_files_keep_their_shape(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rate, channels, frames and format of a styled stem are the stem's own, at an odd rate and length."""
-    monkeypatch.setattr(style, "restyle", _changing(0.5))
+    monkeypatch.setattr(style, "restyle_stream", _changing(0.5))
     stem = make_stem("vox.wav", noise(channels, 997), subtype, container=container, rate=11_127)
     job = _job(stem, shelf)
     _render(job)
@@ -132,8 +136,8 @@ def test_stems_of_a_few_samples_go_all_the_way(
 def test_the_engine_is_heard_and_so_are_its_events(
     make_stem: MakeStem, shelf: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `restyle` returns is what the file holds, and its events come out with the stem's number."""
-    monkeypatch.setattr(style, "restyle", _changing(0.5))
+    """What `restyle_stream` yields is what the file holds, and its events come out with the stem's number."""
+    monkeypatch.setattr(style, "restyle_stream", _changing(0.5))
     job, events = _job(make_stem(), shelf), []
 
     def hear(event: Event) -> None:
@@ -152,7 +156,7 @@ def test_overs_are_settled_and_told(
     policy: str, action: str, make_stem: MakeStem, shelf: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A style that is too loud for 24 bits is brought below full scale, and the event says how."""
-    monkeypatch.setattr(style, "restyle", _changing(4.0))
+    monkeypatch.setattr(style, "restyle_stream", _changing(4.0))
     result = _render(_job(make_stem(), shelf, overs=policy))
     assert result.overs > 0
     assert result.overs_action == action
@@ -163,7 +167,7 @@ def test_overs_can_be_refused_or_kept(
     make_stem: MakeStem, shelf: Library, monkeypatch: pytest.MonkeyPatch, contents: Contents
 ) -> None:
     """``refuse`` fails the stem and leaves nothing; 32-bit float keeps them all."""
-    monkeypatch.setattr(style, "restyle", _changing(4.0))
+    monkeypatch.setattr(style, "restyle_stream", _changing(4.0))
     with pytest.raises(RenderError, match="over full scale"):
         _render(_job(make_stem(), shelf, overs="refuse"))
     assert contents() == ["vox.wav"]
@@ -196,11 +200,12 @@ def test_a_stem_with_impossible_samples_fails_and_leaves_nothing(
 def test_an_engine_that_returns_nonsense_fails_the_stem(
     make_stem: MakeStem, shelf: Library, monkeypatch: pytest.MonkeyPatch, contents: Contents
 ) -> None:
-    """NaN from a solver never reaches a file."""
-    monkeypatch.setattr(style, "restyle", _changing(float("nan")))
-    with pytest.raises(RenderError, match="recipe identity returned"):
-        _render(_job(make_stem(), shelf))
-    assert contents() == ["vox.wav"]
+    """NaN from a solver never reaches a file, nor does half a stem."""
+    for engine in (_changing(float("nan")), _changing(1.0, lost=3)):
+        monkeypatch.setattr(style, "restyle_stream", engine)
+        with pytest.raises(RenderError, match="recipe identity returned"):
+            _render(_job(make_stem(), shelf))
+        assert contents() == ["vox.wav"]
 
 
 def test_a_chain_that_fails_leaves_nothing(
@@ -211,7 +216,7 @@ def test_a_chain_that_fails_leaves_nothing(
     def refuse(*_: object, **__: object) -> Tensor:
         raise ChainError("invert cannot process this stem: because")
 
-    monkeypatch.setattr(host, "play", refuse)
+    monkeypatch.setattr(host, "stream", refuse)
     with pytest.raises(ChainError):
         _render(_job(make_stem(), shelf, preset="half"))
     assert contents() == ["vox.wav"]
@@ -228,7 +233,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(
     """Wherever it happens: while encoding, copying, stamping, naming or flushing."""
     job = _job(make_stem(), shelf, amount=0.0 if fault == "copy" else 1.0)
     if fault == "write":
-        monkeypatch.setattr(audio, "write", _full_disk)
+        monkeypatch.setattr(audio.Writer, "write", _full_disk)
     elif fault == "copy":
         monkeypatch.setattr(shutil, "copyfile", _full_disk)
     elif fault == "stamp":
@@ -241,18 +246,22 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(
     assert not job.output.exists()
 
 
+@pytest.mark.parametrize("policy", ["limit", "scale", "refuse"])
 def test_an_interrupt_leaves_nothing(
-    make_stem: MakeStem, shelf: Library, monkeypatch: pytest.MonkeyPatch, contents: Contents
+    policy: str, make_stem: MakeStem, shelf: Library, monkeypatch: pytest.MonkeyPatch, contents: Contents
 ) -> None:
-    """Ctrl-C while the file is half encoded: the half is gone."""
+    """Ctrl-C while the file is half encoded: the half is gone, and so is what waited for a second pass."""
+    job = _job(make_stem(), shelf, overs=policy)
+    real = audio.Writer.write
 
-    def interrupt(path: Path, *_: object, **__: object) -> None:
-        path.write_bytes(b"half")
+    def interrupt(writer: audio.Writer, block: Tensor) -> None:
+        real(writer, block[:, :1])
+        assert len(contents()) == (3 if policy == "scale" else 2)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(audio, "write", interrupt)
+    monkeypatch.setattr(audio.Writer, "write", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        _render(_job(make_stem(), shelf))
+        _render(job)
     assert contents() == ["vox.wav"]
 
 
@@ -264,14 +273,14 @@ def test_a_stem_that_changes_meanwhile_is_not_published(
     make_stem("vox.wav", noise(2, 1601))
     with pytest.raises(RenderError, match="changed after the plan was made"):
         _render(job)
-    real = audio.write
+    real = audio.Writer.close
 
-    def write(*args: Any, **options: Any) -> None:
-        real(*args, **options)
+    def close(writer: audio.Writer) -> None:
+        real(writer)
         os.utime(job.stem, (1, 1))
 
     job = _job(job.stem, shelf)
-    monkeypatch.setattr(audio, "write", write)
+    monkeypatch.setattr(audio.Writer, "close", close)
     with pytest.raises(RenderError, match="changed while it was rendered"):
         _render(job)
     assert contents() == ["vox.wav"]

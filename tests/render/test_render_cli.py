@@ -174,7 +174,7 @@ def test_debug_shows_the_trace(run: Run, make_stem: MakeStem, monkeypatch: pytes
     def boom(*_: object) -> Tensor:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr(style, "restyle", boom)
+    monkeypatch.setattr(style, "restyle_stream", boom)
     result = run("vox.wav", "-p", "tape", "--debug")
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
@@ -234,13 +234,14 @@ import sys, time
 from pathlib import Path
 from engine import style
 
-def restyle(stem, *_):
+def restyle_stream(source, *_):
+    yield source.read(0, source.samples // 2)
     Path("working").touch()
     for _ in range(600):
         time.sleep(0.1)
-    return stem
+    yield source.read(source.samples // 2, source.samples - source.samples // 2)
 
-style.restyle = restyle
+style.restyle_stream = restyle_stream
 from render.cli import app
 app(prog_name="render")
 """
