@@ -116,9 +116,9 @@ def _exact(blocks: Iterator[Tensor], stem: audio.Stem) -> Iterator[Tensor]:
     """``blocks`` from the stem's start, with the bits that float32 cannot hold where nothing was changed."""
     at = 0
     for block in blocks:
-        count = min(block.shape[1], stem.samples - at)
-        if stem.wide and count > 0:
-            kept = audio.keep_bits(block[:, :count], stem.read_exact(at, count))
+        if stem.wide:
+            count = max(0, min(block.shape[1], stem.samples - at))
+            kept = audio.keep_bits(block[:, :count], stem.read_exact(min(at, stem.samples), count))
             block = torch.cat([kept, block[:, count:].to(kept.dtype)], 1)
         at += block.shape[1]
         yield block

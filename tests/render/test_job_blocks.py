@@ -87,17 +87,29 @@ def test_twenty_minutes_need_the_memory_of_two(choices: dict[str, Any], shelf: L
     subtype=st.sampled_from(["PCM_16", "PCM_32", "DOUBLE"]),
     overs=st.sampled_from(["limit", "scale"]),
     tail_s=st.sampled_from([0.0, 0.05]),
+    preset=st.sampled_from(["half", "tape"]),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 def test_blocks_make_the_file_that_the_whole_makes(
-    samples: int, block: int, subtype: str, overs: str, tail_s: float, shelf: Library, tmp_path: Path, noise: Noise
+    samples: int,
+    block: int,
+    subtype: str,
+    overs: str,
+    tail_s: float,
+    preset: str,
+    shelf: Library,
+    tmp_path: Path,
+    noise: Noise,
 ) -> None:
-    """Random lengths and blocks: byte for byte what each stage makes of the whole sound, one after the other."""
+    """Random lengths and blocks: byte for byte what each stage makes of the whole sound, one after the other.
+
+    With the preset that has no chain the first half, which nothing changes, keeps its 32 and 64 bits.
+    """
     dry = noise(2, samples, peak=0.8).double() + 2.0**-30
     dry[:, : samples // 3] = 0
     stem = tmp_path / "vox.wav"
     audio.write(stem, dry, 8000, audio.Format("WAV", subtype))
-    made = Choices(preset="half", amount=1.0, overs=overs, tail_s=tail_s)
+    made = Choices(preset=preset, amount=1.0, overs=overs, tail_s=tail_s)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "restyle_stream", _louder_from_the_middle(block))
         plan = planner.plan_stems([stem], library=shelf, choices=made, out=tmp_path / "out.wav", overwrite=True)
@@ -106,9 +118,11 @@ def test_blocks_make_the_file_that_the_whole_makes(
     expected, found = _in_one_go(job, tmp_path / "whole.wav")
     assert job.output.read_bytes() == expected.read_bytes()
     assert (result.overs, result.overs_action, result.gain_db) == (found.count, found.action, found.gain_db)
-    written = audio.read(job.output, exact=True).samples.double()
-    # Dither moves a sample by two steps at most.
-    assert result.peak_dbfs == pytest.approx(20 * float(written.abs().max().log10()), abs=0.01) or samples < 3
+    before, after = audio.read(job.stem).samples, audio.read(job.output).samples
+    if samples > 100:  # with less, the dither of 16 bits weighs too much
+        change = 10 * float((after.double().square().mean() / before.double().square().mean()).log10())
+        assert result.level_change_db == pytest.approx(change, abs=0.01)
+        assert result.peak_dbfs == pytest.approx(20 * float(after.abs().max().log10()), abs=0.01)
 
 
 def _gain(samples: int) -> Tensor:
@@ -121,6 +135,7 @@ def _gain(samples: int) -> Tensor:
 def _louder_from_the_middle(block: int) -> Callable[..., Iterator[Tensor]]:
     def restyle_stream(source: Source, *_: object) -> Iterator[Tensor]:
         gain = _gain(source.samples)
+        source.read(0, source.samples // 3)  # to look ahead, as engines do
         for at in range(0, source.samples, block):
             count = min(block, source.samples - at)
             yield source.read(at, count) * gain[at : at + count]
