@@ -223,7 +223,13 @@ _ALL = (
             _unit("mix", 0.5),
         ),
     ),
-    Plugin("pitch_shift", "PitchShift", "another pitch, the same length", (_number("semitones", 0, -72, 72, "st"),)),
+    Plugin(
+        "pitch_shift",
+        "PitchShift",
+        "another pitch, the same length",
+        (_number("semitones", 0, -72, 72, "st"),),
+        note="cannot work in blocks, so a long stem needs memory for all of it, three times over",
+    ),
     Plugin(
         "resample",
         "Resample",

@@ -162,3 +162,14 @@ def test_the_limiter_holds_no_more_than_it_hears() -> None:
     for number, block in enumerate(played, 1):
         assert block.shape[1] <= 140
         assert taken - number <= 2
+
+
+def test_a_spool_is_of_one_kind(tmp_path: Path) -> None:
+    """Blocks of another type or number of channels would be read back as something else, so they are refused."""
+    with spools.beside(tmp_path / "out.wav", 2) as spool:
+        assert not list(spool.blocks())
+        spool.append(torch.ones(2, 5))
+        for block in (torch.ones(2, 5).double(), torch.ones(1, 5)):
+            with pytest.raises(ValueError, match="after 2 of float32"):
+                spool.append(block)
+        assert torch.equal(torch.cat(list(spool.blocks()), 1), torch.ones(2, 5))
