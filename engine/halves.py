@@ -58,6 +58,12 @@ def second_pass(places: Sequence[int]) -> list[Segment]:
     return [Segment(*places[k : k + 3]) for k in range(1, len(places) - 3, 2)]
 
 
+def ramp(samples: int, like: Tensor) -> Tensor:
+    """Half a cosine from 0 to 1, ``[samples]``."""
+    position = torch.arange(samples, dtype=like.dtype, device=like.device) / max(samples, 1)
+    return 0.5 - 0.5 * torch.cos(torch.pi * position)
+
+
 def rise(samples: int, like: Tensor) -> Tensor:
     """A fade from 0 to 1 over the middle half of ``samples`` samples, flat before and after: ``[samples]``."""
     position = torch.linspace(-0.5, 1.5, samples, dtype=like.dtype, device=like.device).clamp(0, 1)

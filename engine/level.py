@@ -22,9 +22,14 @@ def rms(x: Tensor) -> Tensor:
     return x.square().mean((-2, -1)).sqrt()
 
 
+def block_samples(rate: int) -> int:
+    """Samples in a block of 50 ms."""
+    return max(1, round(BLOCK_S * rate))
+
+
 def block_powers(x: Tensor, rate: int) -> Tensor:
     """Mean power of each 50 ms of ``[channels, samples]``; a last block that is shorter counts by what it holds."""
-    size = max(1, round(BLOCK_S * rate))
+    size = block_samples(rate)
     power = torch.nn.functional.pad(x.square().mean(0), (0, -x.shape[-1] % size)).view(-1, size).mean(1)
     power[-1] *= size / (x.shape[-1] - (power.shape[0] - 1) * size)
     return power

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine import device as devices
-from engine import level
+from engine import halves, level
 from engine.events import Iterate, OnEvent, SegmentDone, SegmentStarted
 from engine.halves import Segment, first_pass, grid, reunite, second_pass
 from engine.method import Solver, Work, method
@@ -23,8 +23,9 @@ from engine.spectra import Resolution
 from engine.survey import Source, Survey, survey
 from engine.target import Target
 
-SECOND_SHARE = {"draft": 0.25, "standard": 0.4, "fine": 0.4}
+SECOND_SHARE = {"draft": 0.65, "standard": 0.4, "fine": 0.4}
 MARGIN_S = 0.05
+SEAM_S = 0.05
 BLOCK_S = 5.0
 
 
@@ -189,9 +190,19 @@ class _Stem:
         return -(-samples // (8 * fine)) * 8 * fine
 
     def _across(self, before: tuple[Segment, Tensor], after: tuple[Segment, Tensor]) -> Tensor:
-        """The first pass's change of the segment around the seam between two."""
+        """The first pass's change of the segment around the seam between two, gone at the seam itself.
+
+        Where two segments end the change jumps; a few evaluations mend a tenth of a second of plain stem better than
+        a jump.
+        """
         (a, left), (b, right) = before, after
-        return torch.cat([left[:, self._places(a.middle - a.start) :], right[:, : self._places(b.middle - b.start)]], 1)
+        left, right = left[:, self._places(a.middle - a.start) :], right[:, : self._places(b.middle - b.start)]
+        width = round(SEAM_S * self.target.rate)
+        mend = halves.ramp(min(width, left.shape[1], right.shape[1]), left)
+        left, right = left.clone(), right.clone()
+        left[:, left.shape[1] - mend.shape[0] :] *= mend.flip(0)
+        right[:, : mend.shape[0]] *= mend
+        return torch.cat([left, right], 1)
 
     def _places(self, samples: int) -> int:
         """A length of the stem at the target's rate: exact for multiples of the unit, else rounded up."""
@@ -230,15 +241,15 @@ class _Stem:
 
     def _at_own_rate(self, places: Sequence[int], changes: Iterator[Tensor]) -> Iterator[tuple[int, int, Tensor]]:
         """Changes at the stem's rate with the places they belong to, each resampled with a margin of its neighbours."""
-        halves = ((*span, c) for span, c in zip(pairwise(places), changes, strict=True) if span[1] > span[0])
+        parts = ((*span, c) for span, c in zip(pairwise(places), changes, strict=True) if span[1] > span[0])
         if self.source.rate == self.target.rate:
-            yield from halves
+            yield from parts
             return
         from engine.resample import resample
 
         margin = self._places(self.margin)
         nothing = torch.zeros(0)
-        before, current, after = nothing, next(halves), next(halves, None)
+        before, current, after = nothing, next(parts), next(parts, None)
         while True:
             start, end, change = current
             tail = before[:, -margin:] if before.numel() else change[:, :0]
@@ -249,7 +260,7 @@ class _Stem:
             yield start, end, out[:, lead : lead + end - start]
             if after is None:
                 return
-            before, current, after = change, after, next(halves, None)
+            before, current, after = change, after, next(parts, None)
 
     def _power(self) -> Tensor:
         """The stem's mean power at the bins of the target's rate, as if it were at the analysis level."""

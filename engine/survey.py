@@ -1,6 +1,6 @@
 """What has to be known of a whole stem before its first segment is restyled, read in blocks and in constant memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -76,19 +76,24 @@ def survey(source: Source) -> Survey:
     """Read all of ``source`` once."""
     rate = source.rate
     res = Resolution.at(rate, level.RESOLUTION)
+    res = replace(res, hop=res.n_fft)  # a mean needs no overlap
     hop = level.hush_hop(rate)
-    step = max(1, round(BLOCK_S * rate / hop)) * hop
+    step = round(BLOCK_S / level.BLOCK_S) * level.block_samples(rate)
     twins = silent = True
     power, frames = torch.zeros(res.bins), 0
-    levels, blocks = level.Histogram(), []
+    levels = level.Histogram()
+    size = level.block_samples(rate)
+    powers, filled = torch.zeros(-(-source.samples // size)), 0  # at once: small pieces would fragment the heap
     for start in range(0, source.samples, step):
         x = source.read(start, min(step, source.samples - start))
         twins = twins and bool((x == x[:1]).all())
         silent = silent and not bool(x.any())
         levels.add(level.levels(x, hop))
-        blocks.append(level.block_powers(x, rate))
+        block = level.block_powers(x, rate)
+        powers[filled : filled + block.shape[0]] = block
+        filled += block.shape[0]
         magnitude = linked_magnitude(x[None], res)[0]
         power += magnitude.square().sum(1)
         frames += magnitude.shape[1]
-    loud = level.active_level(torch.cat(blocks))
+    loud = level.active_level(powers)
     return Survey(twins, silent, loud, level.quiet_floor(loud, levels), power / max(frames, 1))
