@@ -3,14 +3,12 @@
 import datetime
 import os
 import platform
-import sys
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 
 import torch
 
 from engine import device as devices
+from engine import system
 from engine.bench.clock import timed
 
 PACKAGES = ("gramophone", "torch", "torchaudio", "numpy", "soundfile", "librosa")
@@ -46,44 +44,36 @@ class Ceilings:
 def describe(device: torch.device) -> Machine:
     """The machine as it stands now."""
     return Machine(
-        processor=_processor(),
+        processor=system.processor(),
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        packages=_versions(),
+        packages={name: system.version(name) or "not installed" for name in PACKAGES},
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
 
 
-def ceilings(device: torch.device) -> Ceilings:
-    """Measure both ceilings with the settings the engine works in; the best of a few tries."""
-    size = PRODUCT_SIZE.get(device.type, PRODUCT_SIZE["cpu"])
+def ceilings(device: torch.device, *, quick: bool = False) -> Ceilings:
+    """Measure both ceilings with the settings the engine works in; the best of a few tries.
+
+    If ``quick``, on a matrix and a copy so small that caches flatter them.
+    """
+    size = PRODUCT_SIZE.get(device.type, PRODUCT_SIZE["cpu"]) // (4 if quick else 1)
+    floats = COPY_FLOATS // (64 if quick else 1)
     a, b = (torch.rand(size, size, device=device) for _ in range(2))
     product = torch.empty_like(a)
     with devices.arranged(device):
         torch.mm(a, b, out=product)
         multiply = min(timed(lambda: torch.mm(a, b, out=product), device)[1].wall_s for _ in range(TRIES))
-    source, target = torch.ones(COPY_FLOATS, device=device), torch.zeros(COPY_FLOATS, device=device)
+    source, target = torch.ones(floats, device=device), torch.zeros(floats, device=device)
     copy = min(timed(lambda: target.copy_(source), device)[1].wall_s for _ in range(TRIES))
-    return Ceilings(2 * size**3 / multiply, 2 * 4 * COPY_FLOATS / copy)
+    return Ceilings(2 * size**3 / multiply, 2 * 4 * floats / copy)
 
 
-def _processor() -> str:
-    if sys.platform.startswith("linux"):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+def present() -> list[torch.device]:
+    """Every kind of device there is on this machine, the CPU first."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [torch.device(name) for name, is_there in there.items() if is_there]
