@@ -1,7 +1,7 @@
-"""The ``recipes`` and ``bench`` commands. What weighs is imported inside them."""
+"""The ``recipes``, ``doctor`` and ``bench`` commands. What weighs is imported inside them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,11 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from engine.doctor import Report
     from engine.recipes import Recipe
+
+#: Folders that the doctor looks at besides its own, by name: whoever composes the command line adds those it knows of.
+FOLDERS: dict[str, Callable[[], Path]] = {}
 
 app = typer.Typer(
     name="engine",
@@ -48,14 +52,49 @@ def recipes(
 
 
 @app.command()
+def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:
+    """Tell what this machine can do, and what stands in the way of a render.
+
+    Devices, memory, versions, folders, plugins, and two seconds rendered on every device. Exit code 1 if a check fails.
+    """
+    with _reporting(debug):
+        from engine import doctor as examiner
+
+        err = _console(stderr=True)
+
+        def step(line: str) -> None:
+            err.print(line, style="dim", markup=False, soft_wrap=True)
+
+        report = examiner.examine({name: where() for name, where in FOLDERS.items()}, step)
+        if as_json:
+            typer.echo(json.dumps(report.record(), indent=2, ensure_ascii=False))
+        else:
+            _print_report(report)
+        if not report.ok:
+            raise typer.Exit(1)
+
+
+@app.command()
 def bench(
-    suite: Annotated[str, typer.Option(help="Which tables to make; there is one suite: main.")] = "main",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="Which tables to make. main: speed, memory and sound; long: time and memory against length; "
+            "device: batch sizes, channels and rates."
+        ),
+    ] = "main",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or mps; with auto, suite device measures all that there are.")
+    ] = "auto",
     quick: Annotated[
-        bool, typer.Option("--quick", help="Three seconds of sound and a tenth of the baseline: a minute, not ten.")
+        bool, typer.Option("--quick", help="A smoke run: little sound and few repeats, a minute and not ten.")
     ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Suite long: stems of hours, and standard at length.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the tables as Markdown here.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Write the tables as Markdown here, and a plot beside it.", show_default=False
+        ),
     ] = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -65,20 +104,19 @@ def bench(
     Tables go to stdout, progress to stderr.
     """
     with _reporting(debug):
-        from engine.bench import report, suites
-
         _check_page(out)
+        from engine.bench import suites
+
         err = _console(stderr=True)
 
         def step(line: str) -> None:
             err.print(line, style="dim", markup=False, soft_wrap=True)
 
-        found = suites.run(suite, device=device, quick=quick, on_step=step)
-        page = report.markdown(found)
-        typer.echo(json.dumps(found.record(), indent=2) if as_json else page)
+        found = suites.run(suite, device=device, quick=quick, full=full, on_step=step)
+        typer.echo(json.dumps(found.record, indent=2) if as_json else found.page)
         if out is not None:
-            _save(out, page)
-            step(f"written: {out}")
+            for path in _save(out, found.page, found.picture):
+                step(f"written: {path}")
 
 
 def _check_page(out: Path | None) -> None:
@@ -94,13 +132,22 @@ def _check_page(out: Path | None) -> None:
         raise EngineError(f"--out {str(out)!r} {what}; name a file in a folder that exists")
 
 
-def _save(out: Path, page: str) -> None:
+def _save(out: Path, page: str, picture: bytes | None) -> list[Path]:
+    """Write the page and, beside it, its plot; what was written."""
     from engine.errors import EngineError
 
+    plot = out.with_suffix(".png")
     try:
-        out.write_text(page + "\n", encoding="utf-8")
+        if picture is None:
+            out.write_text(page + "\n", encoding="utf-8")
+            return [out]
+        plot.write_bytes(picture)
+        out.write_text(f"{page}\n\n![The same as a plot](<{plot.name}>)\n", encoding="utf-8")
     except OSError as error:
-        raise EngineError(f"{out} cannot be written ({error.strerror}); the tables are above") from None
+        raise EngineError(
+            f"{error.filename or out} cannot be written ({error.strerror}); the tables are above"
+        ) from None
+    return [out, plot]
 
 
 def _record(recipe: "Recipe") -> dict[str, Any]:
@@ -142,6 +189,73 @@ def _print_recipe(recipe: "Recipe") -> None:
     console = _console()
     console.print(Text(recipe.name, style="bold"))
     console.print(table)
+
+
+def _print_report(report: "Report") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console = _console()
+    for title, rows in _facts(report).items():
+        table = Table(
+            box=None, pad_edge=False, show_header=False, title=title, title_justify="left", title_style="bold"
+        )
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, words in rows:
+            table.add_row(name, Text(words))
+        console.print(table)
+        console.print()
+    checks = Table(
+        box=None, pad_edge=False, show_header=False, title="Checks", title_justify="left", title_style="bold"
+    )
+    checks.add_column(no_wrap=True)
+    checks.add_column(no_wrap=True)
+    checks.add_column(overflow="fold")
+    for check in report.checks:
+        mark = Text("ok", style="green") if check.ok else Text("failed", style="bold red")
+        checks.add_row(mark, check.name, Text(check.found))
+        if check.remedy is not None:
+            checks.add_row("", "", Text(f"→ {check.remedy}", style="yellow"))
+    console.print(checks)
+
+
+def _facts(report: "Report") -> dict[str, list[tuple[str, str]]]:
+    """What was found apart from the checks, in words, a table for each title."""
+    from engine.doctor import gib
+
+    threads = "" if report.threads is None else f", {report.threads} threads"
+    machine = [
+        ("system", report.system),
+        ("processor", report.processor),
+        ("cores", f"{report.cores}, {report.usable_cores} usable{threads}"),
+        ("memory", f"{gib(report.ram.total)}, {gib(report.ram.free)} free"),
+    ]
+    for gpu in report.gpus:
+        capability = "" if gpu.capability is None else f", compute capability {gpu.capability}"
+        machine.append((gpu.device, f"{gpu.name}, {gib(gpu.memory)}, {gib(gpu.free)} free{capability}"))
+    machine += [(f"products on {device}", f"float32, {precision}") for device, precision in report.products.items()]
+    if report.auto is not None:
+        machine.append(("--device auto", report.auto))
+    selftests = [
+        (
+            test.device,
+            f"learnt in {test.learn_s:.2f} s, first render {test.first_s:.2f} s, then {test.render_s:.2f} s "
+            f"({test.real_time:.1f} times real time)",
+        )
+        for test in report.selftests
+        if test.render_s is not None
+    ]
+    plugins = [
+        (folder.kind, f"{folder.path}: {'not there' if folder.plugins is None else folder.plugins}")
+        for folder in report.plugins
+    ]
+    return {
+        "Machine": machine,
+        "Versions": [(name, version or "not installed") for name, version in report.versions.items()],
+        "Plugins": plugins,
+        **({"Two seconds, draft": selftests} if selftests else {}),
+    }
 
 
 def _console(*, stderr: bool = False) -> "Console":

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 
 import gramophone
 from engine import kernel, level
-from engine.bench import bounds, clock, memory, pairs, report, suites
+from engine.bench import bounds, child, clock, memory, page_main, pairs, suite_main, suites
 from engine.bench.machine import Ceilings
-from engine.bench.suites import Findings, Scale
+from engine.bench.suite_main import Findings, Scale
 from engine.bench.written import through_file
 from engine.errors import EngineError
 from engine.spectra import Resolution
@@ -51,7 +51,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     kept: list[Findings] = []
     with pytest.MonkeyPatch.context() as patch, clock.threads(1):
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setattr(suites, "QUICK", TINY)
+        patch.setattr(suite_main, "QUICK", TINY)
         record = Findings.record
 
         def keeping(found: Findings) -> dict[str, Any]:
@@ -122,6 +122,9 @@ def test_the_race_is_judged_fairly(bench: Bench) -> None:
     assert race["params"]["alpha"] == 0.01
     assert race["params"]["iterations"] == 3
     assert len({run["verdict"]["style_loss"] for run in drafts}) == len(drafts)
+    # Far from the shortest road, but the nearest to the style: it has no phase to reconstruct.
+    nearest = min(drafts, key=lambda run: run["verdict"]["style_loss"])
+    assert nearest["name"] == "draft, the stem + 80 waveform"
     assert there, "three iterations of 64 filters should not win"
     cheapest = min(there, key=lambda run: run["spent"]["cpu_s"])
     assert race["first"]["name"] == cheapest["name"]
@@ -152,7 +155,7 @@ def test_the_page_is_markdown(bench: Bench) -> None:
             rows += 1
     assert rows > 30
     assert "nan" not in bench.page.lower().replace("resonan", "")
-    assert report.markdown(bench.found) + "\n" == bench.page
+    assert page_main.markdown(bench.found) + "\n" == bench.page
 
 
 def test_what_it_is_doing_is_said_on_stderr(bench: Bench) -> None:
@@ -166,7 +169,7 @@ def test_an_unjudged_figure_is_a_dash(bench: Bench) -> None:
     row = bench.found.renders[0]
     unheard = replace(row.verdict, chroma=None, onset=None, gap_db=-0.001, missing="no librosa here")
     rendered = (replace(row, verdict=unheard),)
-    page = report.markdown(replace(bench.found, renders=rendered, scale=replace(TINY, qualities=("draft",))))
+    page = page_main.markdown(replace(bench.found, renders=rendered, scale=replace(TINY, qualities=("draft",))))
     assert "No librosa here." in page
     mean = next(line for line in page.splitlines() if line.startswith("| **draft** | mean"))
     assert mean.count("–") == 2
@@ -246,7 +249,7 @@ def test_the_high_water_mark_rises() -> None:
     """256 MB in use for a moment raise a fresh process's mark by as much; what this one has held does not count."""
     ballast = torch.ones(2**28, dtype=torch.uint8)
     script = (
-        "import json, torch; from engine.bench.memory import high_water; before = high_water(); "
+        "import json, torch; from engine.bench.child import high_water; before = high_water(); "
         "torch.ones(2**28, dtype=torch.uint8); print(json.dumps([before, high_water()]))"
     )
     done = subprocess.run(
@@ -254,7 +257,7 @@ def test_the_high_water_mark_rises() -> None:
     )
     before, after = json.loads(done.stdout)
     assert after - before == pytest.approx(2**28, rel=0.02)  # the kernel counts pages in batches
-    held = memory.high_water()
+    held = child.high_water()
     assert held is not None
     assert held > len(ballast)
 
@@ -302,13 +305,13 @@ def test_pairs_are_what_they_say() -> None:
 
 def test_the_full_run_is_the_published_one() -> None:
     """At full scale the baseline runs with the recipe's own parameters: 4096 filters, 300 iterations, 500 steps."""
-    assert suites.FULL.published == {}
+    assert suite_main.FULL.published == {}
     target = learn([torch.rand(1, 8000) - 0.5], 8000, recipe="ulyanov", params={"alpha": 0.01})
     assert {key: target.params[key] for key in ("filters", "iterations", "griffin_lim", "alpha")} == {
         "filters": 4096, "iterations": 300, "griffin_lim": 500, "alpha": 0.01,
     }  # fmt: skip
-    assert suites.FULL.seconds == 10
-    assert suites.FULL.qualities == ("draft", "standard", "fine")
+    assert suite_main.FULL.seconds == 10
+    assert suite_main.FULL.qualities == ("draft", "standard", "fine")
 
 
 def test_an_unknown_suite() -> None:

@@ -62,6 +62,9 @@ def test_one_recipe_is_told_more_of() -> None:
     [
         (("recipes", "kernl"), "'kernl'; did you mean 'kernel'?"),
         (("bench", "--suite", "mian"), "'mian'; did you mean 'main'?"),
+        (("bench", "--suite", "devices"), "'devices'; did you mean 'device'?"),
+        (("bench", "--full"), "--full is of suite long only"),
+        (("bench", "--suite", "long", "--full", "--quick"), "both given; choose one"),
         (("bench", "--device", "abacus"), "device is 'abacus'; expected auto, cpu"),
         (("bench", "--out", "stem.wav"), "'stem.wav'; expected the name of a Markdown file, ending in .md"),
         (("bench", "--out", "nowhere/tables.md"), "into 'nowhere', which is not there"),

@@ -1,13 +1,13 @@
-"""One run's findings as a page of Markdown tables."""
+"""What the main suite found as a page of Markdown tables."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.bench import notes, renders
 from engine.bench.baseline import Run
-from engine.bench.suites import Findings
+from engine.bench.suite_main import Findings
+from engine.bench.tables import figure, machine_table, ms, size, table
 
-MEBI = 2**20
 _COLUMNS = ("style", "chroma", "onset", "mfcc", "gap dB", "level dB", "peak")
 _FIGURES = ("style_ratio", "chroma", "onset", "mfcc_ratio", "gap_db", "level_db", "peak")
 _DECIMALS = (3, 3, 3, 3, 1, 2, 2)
@@ -20,23 +20,10 @@ def markdown(found: Findings) -> str:
 
 
 def _head(found: Findings) -> list[str]:
-    machine, ceilings = found.machine, found.ceilings
     parts = ["# Gramophone bench"]
     if found.scale.name != "full":
         parts.append(f"**A {found.scale.name} run**: {_scale(found)}. Its figures are no verdict on any method.")
-    load = "" if machine.load is None else f", load {machine.load:.1f} before the run"
-    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
-    rows = [
-        ("date", machine.date),
-        ("machine", f"{machine.processor}, {machine.cores} cores, {machine.threads} threads{load}"),
-        ("device", machine.device),
-        ("system", f"{machine.system}, Python {machine.python}"),
-        ("packages", packages),
-        ("one big matrix product", f"{ceilings.flops / 1e9:,.0f} GFLOP/s (float32, {machine.threads} threads)"),
-        ("one big copy", f"{ceilings.bytes_s / 1e9:,.1f} GB/s (read and written)"),
-    ]
-    parts.append(_table(("", ""), rows))
-    return parts
+    return [*parts, machine_table(found.machine, found.ceilings)]
 
 
 def _scale(found: Findings) -> str:
@@ -50,7 +37,7 @@ def _scale(found: Findings) -> str:
 def _evaluations(found: Findings) -> list[str]:
     c = found.comparison
     rows = [
-        (row.name, _ms(row.cpu_s), _ms(row.wall_s), f"{c.rows[0].cpu_s / row.cpu_s:.1f}×", f"{row.loss:,.0f}")
+        (row.name, ms(row.cpu_s), ms(row.wall_s), f"{c.rows[0].cpu_s / row.cpu_s:.1f}×", f"{row.loss:,.0f}")
         for row in c.rows
     ]
     return [
@@ -58,7 +45,7 @@ def _evaluations(found: Findings) -> list[str]:
         f"Loss and gradient in the log spectrum of {c.pair} (mono, 22.05 kHz, {found.scale.seconds:g} s: {c.bins} bins "
         f"by {c.frames} frames), by turns on one core; medians. All find the loss of the same sound: the kernel is "
         "what networks of ever more filters tend to.",
-        _table(("", "CPU ms", "wall ms", "ratio", "loss"), rows),
+        table(("", "CPU ms", "wall ms", "ratio", "loss"), rows),
     ]
 
 
@@ -91,7 +78,7 @@ def _race(found: Findings) -> list[str]:
         f"{race.pair}, mono, 22.05 kHz, {race.seconds:g} s, on one core; engine time, presets learnt before. Judged on "
         f"the written file ({race.file}) by a fresh explicit network. `ulyanov` (of {race.params['filters']} filters) "
         f"and all drafts but the first have the published content weight of {race.params['alpha']:g}.",
-        _table(header, rows),
+        table(header, rows),
         verdict,
     ]
 
@@ -109,28 +96,25 @@ def _speed(found: Findings) -> list[str]:
                 f"{factors[0]:.1f} to {factors[-1]:.1f}",
                 f"{cpu:.3f}",
                 str(made[0].evaluations),
-                "" if made[0].evaluation_s is None else _ms(made[0].evaluation_s),
+                "" if made[0].evaluation_s is None else ms(made[0].evaluation_s),
             )
         )
     return [
         "## Speed",
         f"Stereo, 44.1 kHz, {found.scale.seconds:g} s, {found.machine.device}, {found.machine.threads} threads; median "
         f"and range over {_pairs(len(found.scale.chosen))}. Engine time: no imports, no files, presets learnt before.",
-        _table(("", "real time", "range", "CPU s per s", "evaluations", "ms each"), rows),
+        table(("", "real time", "range", "CPU s per s", "evaluations", "ms each"), rows),
     ]
 
 
 def _memory(found: Findings) -> list[str]:
-    def size(value: int | None) -> str:
-        return "not known" if value is None else f"{value / MEBI:,.0f} MiB"
-
     on_device = any(m.device is not None for m in found.memory)
     rows = [(m.quality, size(m.peak), size(m.imports), *((size(m.device),) if on_device else ())) for m in found.memory]
     return [
         "## Memory",
         f"The most a fresh process holds to render {found.scale.seconds:g} s of stereo at 44.1 kHz and write it, "
         "imports included.",
-        _table(("", "peak", "of it imports", *(("on the device",) if on_device else ())), rows),
+        table(("", "peak", "of it imports", *(("on the device",) if on_device else ())), rows),
     ]
 
 
@@ -147,7 +131,7 @@ def _quality(found: Findings) -> list[str]:
         "## Sound",
         f"Judged on the written files ({files}). Style and MFCC: distance to the style, 1 the untreated stem's, 0 the "
         "style. Chroma and onset: likeness to the stem. Gap: rise of the stem's quietest tenth at equal level." + note,
-        _table(("", "pair", *_COLUMNS), rows),
+        table(("", "pair", *_COLUMNS), rows),
     ]
 
 
@@ -158,10 +142,10 @@ def _bounds(found: Findings) -> list[str]:
             f"{b.floor.products / 1e9:.2f}",
             f"{b.floor.transforms / 1e9:.2f}",
             f"{b.floor.bytes / 1e6:,.0f}",
-            _ms(b.compute_s),
-            _ms(b.memory_s),
-            _ms(b.floor_s),
-            "" if b.measured_s is None else _ms(b.measured_s),
+            ms(b.compute_s),
+            ms(b.memory_s),
+            ms(b.floor_s),
+            "" if b.measured_s is None else ms(b.measured_s),
             "" if b.gap is None else f"{b.gap:.1f}×",
             b.by,
         )
@@ -173,23 +157,14 @@ def _bounds(found: Findings) -> list[str]:
         "## What bounds it",
         f"One evaluation of {found.scale.seconds:g} s of stereo at 44.1 kHz, the search's own work included: what it "
         "must compute and move at least, at the pace of one big product and one big copy, and what it took.",
-        _table(("", *work, *times), rows),
+        table(("", *work, *times), rows),
         "What was tried for speed while the engine was written (on one AVX-512 core, not in this run):",
-        _table(("tried", "what came of it"), notes.TRIED),
+        table(("tried", "what came of it"), notes.TRIED),
     ]
 
 
 def _figures(verdict: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(_figure(verdict[name], d) for name, d in zip(_FIGURES, _DECIMALS, strict=True))
-
-
-def _figure(value: float | None, decimals: int) -> str:
-    # Adding zero takes the sign off what rounds to nothing.
-    return "–" if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}"
-
-
-def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.1f}"
+    return tuple(figure(verdict[name], d) for name, d in zip(_FIGURES, _DECIMALS, strict=True))
 
 
 def _middle(values: Sequence[float]) -> float:
@@ -199,8 +174,3 @@ def _middle(values: Sequence[float]) -> float:
 
 def _pairs(count: int) -> str:
     return "one pair" if count == 1 else f"{count} pairs"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1) if len(header) > 2 else ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
