@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine import audio, style
 from engine.events import Event as EngineEvent
-from render import host, spool, stamps
+from render import cuts, host, spool, stamps
 from render.errors import RenderError
 from render.events import OnEvent, StemProgress, StemPublished
 from render.overs import Settling
@@ -98,7 +98,7 @@ def _styled(job: Job, stem: "_Measured", on_event: OnEvent) -> Generator[Tensor,
             yield stem.read(at, min(_BLOCK, stem.samples - at))
         return
     target, done = job.preset.target, 0
-    for block in style.restyle_stream(stem, target, job.settings, tell):
+    for block in style.restyle_stream(stem, target, job.settings, tell, cuts=cuts.cut_points(stem)):
         done += block.shape[-1]
         if block.dim() != 2 or len(block) != stem.channels or done > stem.samples or not bool(block.isfinite().all()):
             raise _nonsense(target.recipe, f"a block of {list(block.shape)}, or samples that are not finite", stem)

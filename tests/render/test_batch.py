@@ -79,10 +79,10 @@ def test_not_even_a_bug_ends_the_batch(
     """Whatever one stem raises is its own failure, told in one line, with the trace for --debug."""
     real = style.restyle_stream
 
-    def restyle_stream(source: Source, *args: Any) -> Iterator[Tensor]:
+    def restyle_stream(source: Source, *args: Any, **options: Any) -> Iterator[Tensor]:
         if source.channels == 1:
             raise error
-        return real(source, *args)
+        return real(source, *args, **options)
 
     monkeypatch.setattr(style, "restyle_stream", restyle_stream)
     plan = _plan([make_stem("a.wav", stem_of_one()), make_stem("b.wav")], shelf)
@@ -197,7 +197,7 @@ def test_an_interrupt_ends_the_batch_and_keeps_what_is_whole(
     """The first stem stays, the second leaves nothing, the third is not begun; the exit code is 130."""
     count = iter(range(3))
 
-    def restyle_stream(source: Source, *_: object) -> Iterator[Tensor]:
+    def restyle_stream(source: Source, *_: object, cuts: list[float]) -> Iterator[Tensor]:
         yield source.read(0, 100)
         if next(count) == 1:
             raise KeyboardInterrupt

@@ -171,7 +171,7 @@ def test_debug_shows_the_trace(run: Run, make_stem: MakeStem, monkeypatch: pytes
     make_stem()
     assert run("gone.wav", "-p", "tape", "--debug").exception is not None
 
-    def boom(*_: object) -> Tensor:
+    def boom(*_: object, cuts: list[float]) -> Tensor:
         raise ZeroDivisionError("boom")
 
     monkeypatch.setattr(style, "restyle_stream", boom)
@@ -234,7 +234,7 @@ import sys, time
 from pathlib import Path
 from engine import style
 
-def restyle_stream(source, *_):
+def restyle_stream(source, *_, cuts):
     yield source.read(0, source.samples // 2)
     Path("working").touch()
     for _ in range(600):
