@@ -123,11 +123,10 @@ def examine(folders: Mapping[str, Path] | None = None, on_step: Callable[[str], 
     elif versions["numpy"] is not None:
         on_step("devices")
         from engine import device, selftest
-        from engine.bench import machine
 
         threads, gpus, auto = torch.get_num_threads(), _gpus(torch), str(device.pick("auto"))
         checks.append(_devices(gpus, auto))
-        for where in machine.present():
+        for where in [device.pick("cpu"), *(device.pick(gpu.device) for gpu in gpus)]:
             on_step(f"self-test: {where}")
             tests.append(selftest.run(where))
             products[str(where)] = selftest.products(where)

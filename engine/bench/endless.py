@@ -11,7 +11,6 @@ from engine import material
 
 #: What plays, and after how many seconds each comes round: together they repeat after seventy seconds.
 LOOPS = (("riff", 10.0), ("drums", 7.0))
-SWELL_S = 37.0  # a slow swell, so that no two segments are the same
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,17 @@ class Endless:
 
     def read(self, start: int, count: int) -> Tensor:
         """Samples ``start`` to ``start + count``, the same bits however a reading is cut."""
-        at = torch.arange(start, min(start + count, self.samples))
-        sound = torch.stack([loop[:, at % loop.shape[1]] for loop in self.loops]).mean(0)
-        period = round(SWELL_S * self.rate)
-        swell = (2 * (at % period) - period).abs().float() / period
-        return sound * (0.5 + 0.5 * swell)
+        end = max(start, min(start + count, self.samples))
+        # By slices, not by an index for every sample: a GPU renders faster than that.
+        sound = torch.zeros(self.channels, end - start)
+        for loop in self.loops:
+            period, at = loop.shape[1], start
+            while at < end:
+                phase = at % period
+                run = min(period - phase, end - at)
+                sound[:, at - start : at - start + run] += loop[:, phase : phase + run]
+                at += run
+        return sound
 
     def of(self, seconds: float) -> "Endless":
         """The same stem, ``seconds`` long."""
@@ -57,7 +62,7 @@ def endless(seconds: float, rate: int, channels: int, *, loop_share: float = 1.0
     loops = []
     for name, loop_s in LOOPS:
         stereo = torch.from_numpy(material.make(name, seconds=loop_s * loop_share, rate=rate))
-        loops.append(torch.stack([(1 - 0.1 * c) * stereo[c % 2] for c in range(channels)]))
+        loops.append(torch.stack([(1 - 0.1 * c) / len(LOOPS) * stereo[c % 2] for c in range(channels)]))
     return Endless(tuple(loops), round(seconds * rate), rate)
 
 

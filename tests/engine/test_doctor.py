@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 
 import engine.cli
 import gramophone
-from engine import doctor, selftest, system
-from engine.bench import machine
+from engine import device, doctor, selftest, system
 from engine.doctor import Report
 from engine.style import Settings
 from engine.system import Ram
@@ -29,7 +28,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def _only_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test machine's GPU is left alone, and its driver is not there."""
-    monkeypatch.setattr(machine, "present", lambda: [CPU])
     monkeypatch.setattr(system, "nvidia", lambda: False)
     monkeypatch.setattr(doctor, "_gpus", lambda torch: ())
 
@@ -38,7 +36,7 @@ def _only_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def report() -> Report:
     """One examination of this machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine, "present", lambda: [CPU])
+        patch.setattr(doctor, "_gpus", lambda torch: ())
         patch.setattr(system, "nvidia", lambda: False)
         return doctor.examine()
 
@@ -193,9 +191,19 @@ def test_an_idle_gpu_is_told(monkeypatch: pytest.MonkeyPatch, quick: None) -> No
     """A driver without a torch that can use it is what people come to a doctor for."""
     monkeypatch.setattr(system, "nvidia", lambda: True)
     assert "built for CUDA" in _failed(doctor.examine())["devices"]
-    gpu = doctor.Gpu("cuda:0", "A GPU", 2**36, 2**35, "9.0")
-    monkeypatch.setattr(doctor, "_gpus", lambda torch: (gpu,))
-    assert _failed(doctor.examine()) == {}
+
+
+def test_every_gpu_is_tried(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
+    """Of two GPUs both are tested after the CPU, and a driver that is of use is no fault."""
+    gpus = tuple(doctor.Gpu(f"cuda:{number}", "A GPU", 2**36, 2**35, "9.0") for number in range(2))
+    monkeypatch.setattr(doctor, "_gpus", lambda torch: gpus)
+    monkeypatch.setattr(system, "nvidia", lambda: True)
+    monkeypatch.setattr(device, "pick", lambda name: torch.device("cuda" if name == "auto" else name))
+    monkeypatch.setattr(selftest, "products", lambda device: "highest")
+    found = doctor.examine()
+    assert _failed(found) == {}
+    assert [test.device for test in found.selftests] == ["cpu", "cuda:0", "cuda:1"]
+    assert found.auto == "cuda"
 
 
 def test_a_device_that_errs_does_not_stop_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
