@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 HOUSES = ("engine", "presets", "render", "watch")
 # All the engine may need besides itself and the standard library; its command line and audio.py's kin may need more.
 ENGINE_NEEDS = {"torch", "torchaudio", "numpy"}
-ENGINE_DOORS = {"engine.audio", "engine.cli", "engine.__main__"}
+AUDIO_PARTS = {"engine.audio", "engine.decoding", "engine.encoding", "engine.stem"}
+ENGINE_DOORS = {*AUDIO_PARTS, "engine.cli", "engine.__main__"}
 AUDIO_NEEDS = {"soundfile", "soxr"}
 
 
@@ -142,17 +143,17 @@ def test_engine_needs_only_torch_and_numpy() -> None:
         if name not in ENGINE_DOORS and (extra := _outside_needs(name, tree) - ENGINE_NEEDS)
     }
     assert greedy == {}
-    assert _outside_needs("engine.audio", modules["engine.audio"]) <= ENGINE_NEEDS | AUDIO_NEEDS
+    for part in AUDIO_PARTS:
+        assert _outside_needs(part, modules[part]) <= ENGINE_NEEDS | AUDIO_NEEDS
 
 
 def test_files_are_opened_in_one_place() -> None:
     """Only engine.audio and what it alone is made of import soundfile; nothing above decodes sound by itself."""
-    users = {
-        name
-        for name, tree in _modules(ROOT).items()
-        if any(t.split(".")[0] == "soundfile" for t in _everywhere(name, tree))
-    }
-    assert users == {"engine.audio"}
+    imports = {name: _everywhere(name, tree) for name, tree in _modules(ROOT).items()}
+    users = {name for name, found in imports.items() if any(t.split(".")[0] == "soundfile" for t in found)}
+    assert users == AUDIO_PARTS - {"engine.audio"}
+    through = {name for name, found in imports.items() if found & (AUDIO_PARTS - {"engine.audio"})}
+    assert through <= AUDIO_PARTS
 
 
 @pytest.mark.parametrize("house", HOUSES)

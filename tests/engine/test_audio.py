@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import audio
+from engine import audio, encoding
 from engine.audio import Format, keep_bits, output_format, overs, probe, quantise, read, read_blocks, write
 from engine.errors import AudioError
 from engine.formats import INTEGER_BITS, WRITABLE
@@ -167,7 +167,7 @@ def test_the_written_dither_does_not_depend_on_blocks(tmp_path: Path, monkeypatc
     x = noise(2, 3000, 0.9)
     x[:, 1000:2000] = 0
     for block in (65536, 300):
-        monkeypatch.setattr(audio, "_BLOCK", block)
+        monkeypatch.setattr(encoding, "_BLOCK", block)
         write(tmp_path / f"{block}.wav", x, 44100, Format("WAV", "PCM_16"), dither_seed=9)
     assert (tmp_path / "300.wav").read_bytes() == (tmp_path / "65536.wav").read_bytes()
     assert torch.equal(read(tmp_path / "300.wav").samples, quantise(x, 16, 9).float() / 2**15)
@@ -217,8 +217,8 @@ def test_no_file_tells_the_time(tmp_path: Path, container: str) -> None:
 
 def test_a_wav_too_big_for_its_header_becomes_an_rf64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond what 32 bits count a WAV is written as RF64, and an AIFF is refused with the way out."""
-    monkeypatch.setattr(audio, "WAV_BYTES", 1000)
-    monkeypatch.setattr(audio, "AIFF_BYTES", 1000)
+    monkeypatch.setattr(encoding, "WAV_BYTES", 1000)
+    monkeypatch.setattr(encoding, "AIFF_BYTES", 1000)
     write(tmp_path / "big.wav", noise(2, 400), 44100, Format("WAVEX", "PCM_24"))
     assert probe(tmp_path / "big.wav").format == Format("RF64", "PCM_24")
     with pytest.raises(AudioError, match="do not fit into an AIFF; choose WAV or FLAC"):
@@ -261,13 +261,13 @@ def test_a_full_disk_is_an_error() -> None:
 def test_frames_that_did_not_reach_the_disk_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written is counted: a file that came out shorter, and says so itself, is not taken for the stem."""
     path = tmp_path / "short.wav"
-    real = audio._settle
+    real = encoding._settle
 
     def lose_the_end(path: Path, format: Format, frames: int, channels: int) -> None:
         soundfile.write(path, np.zeros(30), 44100, "PCM_16", format="WAV")
         real(path, format, frames, channels)
 
-    monkeypatch.setattr(audio, "_settle", lose_the_end)
+    monkeypatch.setattr(encoding, "_settle", lose_the_end)
     with pytest.raises(AudioError, match="took only 30 of 40 frames; is the disk full"):
         write(path, noise(1, 40), 44100, Format("WAV", "PCM_16"))
 

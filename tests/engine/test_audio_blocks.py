@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import audio
+from engine import encoding
 from engine.audio import Format, Stem, Writer, probe, read, write
 from engine.errors import AudioError
 from engine.formats import WRITABLE
@@ -163,6 +163,6 @@ def test_what_stopped_the_writing_is_what_is_told(tmp_path: Path) -> None:
 
 def test_the_size_of_the_whole_decides_the_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The promised length makes a WAV an RF64 before the first block is there."""
-    monkeypatch.setattr(audio, "WAV_BYTES", 1000)
+    monkeypatch.setattr(encoding, "WAV_BYTES", 1000)
     in_blocks(tmp_path / "big.wav", noise(2, 400), [7], Format("WAV", "PCM_24"))
     assert probe(tmp_path / "big.wav").format == Format("RF64", "PCM_24")
