@@ -1,6 +1,7 @@
 """The console script: one command line out of those of the engine, the presets and the render house."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,11 +31,18 @@ def _root(show: Annotated[bool, typer.Option("--version", help="Print the versio
         raise typer.Exit
 
 
+def _library() -> Path:
+    from presets.library import default_library
+
+    return default_library().folder
+
+
 def main() -> None:
     """Run the command line; the entry point of the console script."""
     # OpenMP's threads spin while they wait for one another, by default so long that another program on the same cores
     # makes a render fifteen times slower; this much costs nothing on idle ones.  Read once, when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    engine.cli.FOLDERS["preset library"] = _library
     app(prog_name="gramophone")
 
 

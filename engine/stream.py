@@ -77,14 +77,17 @@ class _Stem:
         self.unit, self.unit_at = self.source.rate // common, self.target.rate // common
         self.margin = -(-round(MARGIN_S * self.source.rate) // self.unit) * self.unit
         self.solver: Solver = method(self.target.recipe).solver(self.target, self._power(), self.device)
-        self.told = 0
-        self.count = 0
+        self.told = self.count = self.length = 0
 
     def blocks(self, cuts: Sequence[float], batch: int) -> Iterator[Tensor]:
         """The restyled stem, half by half."""
         places = grid(self.source.samples, self.source.rate, unit=self.unit, cuts=cuts)
         firsts, seams = first_pass(places), second_pass(places)
         self.count = len(firsts) + len(seams)
+        # All segments of a stem are as long as its longest, with room for patches at every resolution: who shares a
+        # batch with whom then changes nothing.
+        longest = max(self._places(segment.samples) for segment in firsts + seams)
+        self.length = max(longest, 16 * Resolution.at(self.target.rate, 4096).hop)
         yield from self._finished(places, self._changes(firsts, seams, batch))
 
     def _changes(self, firsts: list[Segment], seams: list[Segment], batch: int) -> Iterator[Tensor]:
@@ -146,15 +149,14 @@ class _Stem:
         active = [k for k, value in enumerate(loud) if value > level.GATE_RMS]
         losses = [0.0]
         if active:
-            length = self._length(max(stems[k].shape[1] for k in active))
             work = Work(
-                self._stack([stems[k] * (level.ANALYSIS_RMS / loud[k]) for k in active], length),
+                self._stack([stems[k] * (level.ANALYSIS_RMS / loud[k]) for k in active]),
                 self.settings.amount,
                 quality,
                 self.settings.seed,
                 None
                 if starts is None
-                else self._stack([(stems[k] + starts[k]) * (level.ANALYSIS_RMS / loud[k]) for k in active], length),
+                else self._stack([(stems[k] + starts[k]) * (level.ANALYSIS_RMS / loud[k]) for k in active]),
                 1.0 if starts is None else SECOND_SHARE[quality],
             )
 
@@ -176,18 +178,10 @@ class _Stem:
         rate = self.target.rate
         return level.match(level.hush(level.match(styled, stem), stem, rate, self.known.floor_db), stem)
 
-    def _stack(self, pieces: Sequence[Tensor], length: int) -> Tensor:
+    def _stack(self, pieces: Sequence[Tensor]) -> Tensor:
         """One batch ``[n, channels, length]`` of pieces followed by silence."""
-        padded = [torch.nn.functional.pad(p, (0, length - p.shape[1])) for p in pieces]
+        padded = [torch.nn.functional.pad(p, (0, self.length - p.shape[1])) for p in pieces]
         return torch.stack(padded).to(self.device)
-
-    def _length(self, samples: int) -> int:
-        """Room for patches at every resolution, the same for all segments of about a length, whoever shares a batch."""
-        step = 16 * Resolution.at(self.target.rate, 4096).hop
-        if samples <= step:
-            return step
-        fine = Resolution.at(self.target.rate, 2048).hop
-        return -(-samples // (8 * fine)) * 8 * fine
 
     def _across(self, before: tuple[Segment, Tensor], after: tuple[Segment, Tensor]) -> Tensor:
         """The first pass's change of the segment around the seam between two, gone at the seam itself.

@@ -247,11 +247,17 @@ def active_patches(magnitude: Tensor, width: int = kernel.WIDTH) -> Tensor:
 
 
 class Energy:
-    """Mean squared difference of frame levels, in units of 6 dB, the mean level left free."""
+    """Mean squared difference of frame levels, in units of 6 dB, the mean level left free.
+
+    Frames 60 dB below the loudest are left out: a level near silence has a slope without end, which stalls the search,
+    and silence is given back as it was in any case.
+    """
 
     def __init__(self, res: Resolution, stem: Picture, floor: float = 1e-6) -> None:
         self.res, self.floor = res, floor
         self.level = self._level(stem)
+        heard = (self.level > self.level.amax(-1, keepdim=True) - 60).to(self.level.dtype)
+        self.weights = heard / heard.sum(-1, keepdim=True)
 
     def _level(self, picture: Picture) -> Tensor:
         power = picture.magnitude(self.res).square().mean(1)
@@ -260,5 +266,5 @@ class Energy:
     def __call__(self, picture: Picture) -> Tensor:
         """Mean of (difference / 6 dB)², ``[batch]``."""
         difference = self._level(picture) - self.level
-        difference = difference - difference.mean(-1, keepdim=True)
-        return (difference / 6).square().mean(-1)
+        difference = difference - (self.weights * difference).sum(-1, keepdim=True)
+        return (self.weights * (difference / 6).square()).sum(-1)

@@ -38,7 +38,7 @@ from engine.terms import (
 
 #: n_fft at 22 050 Hz, overlap and weight of each resolution of the style term.
 RESOLUTIONS = ((2048, 4, 0.35), (512, 2, 0.35), (4096, 4, 0.30))
-EVALUATIONS = {"standard": 40, "fine": 120}
+EVALUATIONS = {"standard": 28, "fine": 84}
 HISTORY = 5
 ANCHOR = 1.0
 #: Seconds of reference kept, and what a draft may spend (see `engine.draft.Budget`).
@@ -175,8 +175,8 @@ def composed_loss(stem: Picture, goals: Mapping[int, Goal], rate: int, amount: f
     terms: list[tuple[float, Term]] = [(weight, Style(goals[n_fft], stem)) for n_fft, _, weight in RESOLUTIONS]
     main = Resolution.at(rate, 2048)
     terms.append((0.4, Moments(goals[512], rate, stem)))
-    terms.append((3.0, Chroma(Resolution.at(rate, 4096), rate, stem)))
-    terms.append((0.12, Whitened(main, stem)))
+    terms.append((4.0, Chroma(Resolution.at(rate, 4096), rate, stem)))
+    terms.append((0.15, Whitened(main, stem)))
     terms.append((0.1, Rhythm(main, rate, stem)))
     terms.append((0.1, Energy(main, stem)))
     if amount < 1:
