@@ -111,7 +111,7 @@ def demo(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Make stems and sounds, learn two presets, render an album and write a page to hear it all on."""
+    """Make stems and sounds, learn three presets, render an album and write a page to hear it all on."""
     with _reporting(debug):
         from render import demo as demonstration
 

@@ -36,6 +36,7 @@ def _run(*arguments: str) -> tuple[str, list[str]]:
         ("preset", "learn", "--help"),
         ("recipes", "--help"),
         ("bench", "--help"),
+        ("doctor", "--help"),
     ],
 )
 def test_help_is_light(arguments: tuple[str, ...]) -> None:
@@ -48,7 +49,7 @@ def test_help_is_light(arguments: tuple[str, ...]) -> None:
 def test_help_names_every_command() -> None:
     """The top help lists the ways in."""
     text, _ = _run("--help")
-    for command in ("preset", "render", "demo", "recipes", "bench"):
+    for command in ("preset", "render", "demo", "recipes", "bench", "doctor"):
         assert command in text
 
 
