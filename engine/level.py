@@ -96,10 +96,20 @@ def silence(x: Tensor, rate: int) -> Tensor:
     marks[starts[keep].cpu()] += 1
     marks[ends[keep].cpu()] -= 1
     silent = marks[:-1].cumsum(0).bool()
-    width = max(1, rate // 1000)
+    width = _silence_fade(rate)
     padded = torch.nn.functional.pad(silent.float()[None, None], (width, width))
     near = torch.nn.functional.avg_pool1d(padded, 2 * width + 1, 1)[0, 0]
     return torch.where(silent, torch.ones_like(near), (2 * near).clamp(0, 0.999))
+
+
+def _silence_fade(rate: int) -> int:
+    """Samples over which `silence` falls to 0: a millisecond."""
+    return max(1, rate // 1000)
+
+
+def silence_reach(rate: int) -> int:
+    """Samples to either side that decide what `silence` says of one: the fade, and the shortest run beyond it."""
+    return max(1, round(SILENCE_S * rate)) + _silence_fade(rate)
 
 
 def keep_silence(styled: Tensor, stem: Tensor, silent: Tensor) -> Tensor:

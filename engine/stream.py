@@ -100,10 +100,7 @@ class _Stem:
             solved = held + list(zip(group, pieces, strict=True))
             joints = seams[max(0, done - 1) : done + len(group) - 1]
             starts = [self._across(*pair) for pair in pairwise(solved)]
-            seconds: list[Tensor] = []
-            for k in range(0, len(joints), size):
-                found, size = self._solve(joints[k : k + size], starts[k : k + size], size)
-                seconds += found
+            seconds, size = self._solve(joints, starts, size)
             done += len(group)
             yield from reunite(
                 [(self._at(s), p) for s, p in solved],
@@ -227,7 +224,7 @@ class _Stem:
         for start, end, change in self._at_own_rate(places, changes):
             stem = self.source.read(start, end - start)
             styled = stem + self.settings.mix * change
-            reach = round(level.SILENCE_S * self.source.rate)
+            reach = level.silence_reach(self.source.rate)
             low, high = max(0, start - reach), min(self.source.samples, end + reach)
             around = self.source.read(low, high - low)
             silent = level.silence(around, self.source.rate)[start - low : end - low]
