@@ -1,0 +1,78 @@
+"""Devices: found by name, refused with a remedy, and a CPU's settings given back."""
+
+import pytest
+import torch
+
+from engine import device
+from engine.errors import DeviceError
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a CPU only."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_machine_without_accelerator_has_a_cpu() -> None:
+    """There auto is the CPU, and a device that is not there is refused with what to use."""
+    assert device.pick() == device.pick("auto") == device.pick("cpu") == torch.device("cpu")
+    for name in ("cuda", "cuda:0", "mps"):
+        with pytest.raises(DeviceError, match=rf"'{name}' is not on this machine; use --device auto or cpu"):
+            device.pick(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "CUDA", "meta", "xpu"])
+def test_a_name_that_is_no_device_is_refused(name: str) -> None:
+    """Words torch does not know, and devices of torch that are no machine of ours, get the list of names."""
+    with pytest.raises(DeviceError, match=rf"device is '{name}'; expected auto, cpu, cuda, cuda:N or mps"):
+        device.pick(name)
+
+
+def test_an_accelerator_is_taken_when_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two cards auto is the first, cuda:1 the second, and cuda:2 is not on this machine."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device.pick().type == "cuda"
+    assert device.pick("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(DeviceError, match="cuda:2"):
+        device.pick("cuda:2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert device.pick().type == "mps"
+
+
+def test_the_callers_precision_comes_back() -> None:
+    """Products run at the fast exact setting inside only, also when the work fails."""
+    before = torch.get_float32_matmul_precision()
+    with device.arranged(torch.device("cpu")):
+        assert torch.get_float32_matmul_precision() == device._product_precision()
+    assert torch.get_float32_matmul_precision() == before
+    with pytest.raises(ZeroDivisionError), device.arranged(torch.device("cpu")):
+        raise ZeroDivisionError
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_the_fast_setting_is_as_exact_as_float32() -> None:
+    """Whatever setting was chosen, a product of noise inside is within 2e-6 of the exact one."""
+    g = torch.Generator().manual_seed(1)
+    a, b = torch.randn(200, 1000, generator=g), torch.randn(1000, 50, generator=g)
+    with device.arranged(torch.device("cpu")):
+        error = (a @ b).double() - a.double() @ b.double()
+    assert float(error.norm() / (a.double() @ b.double()).norm()) < 2e-6
+
+
+def test_measuring_the_precision_leaves_it_alone() -> None:
+    """The probe runs once and puts the setting back."""
+    before = torch.get_float32_matmul_precision()
+    assert device._product_precision.__wrapped__() in ("medium", "highest")
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_another_device_is_left_as_it_is() -> None:
+    """Settings of the CPU's products stay alone when the work is done elsewhere."""
+    before = torch.get_float32_matmul_precision()
+    with device.arranged(torch.device("meta")):
+        assert torch.get_float32_matmul_precision() == before
