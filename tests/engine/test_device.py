@@ -1,5 +1,7 @@
 """Devices: found by name, refused with a remedy, and a CPU's settings given back."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -44,9 +46,17 @@ def test_an_accelerator_is_taken_when_there(monkeypatch: pytest.MonkeyPatch) -> 
     assert device.pick().type == "mps"
 
 
-def test_the_callers_precision_comes_back() -> None:
+@pytest.fixture(params=["highest", "medium"])
+def before(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The caller's own setting."""
+    own = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(request.param)
+    yield str(request.param)
+    torch.set_float32_matmul_precision(own)
+
+
+def test_the_callers_precision_comes_back(before: str) -> None:
     """Products run at the fast exact setting inside only, also when the work fails."""
-    before = torch.get_float32_matmul_precision()
     with device.arranged(torch.device("cpu")):
         assert torch.get_float32_matmul_precision() == device._product_precision()
     assert torch.get_float32_matmul_precision() == before
@@ -64,9 +74,8 @@ def test_the_fast_setting_is_as_exact_as_float32() -> None:
     assert float(error.norm() / (a.double() @ b.double()).norm()) < 2e-6
 
 
-def test_measuring_the_precision_leaves_it_alone() -> None:
-    """The probe runs once and puts the setting back."""
-    before = torch.get_float32_matmul_precision()
+def test_measuring_the_precision_leaves_it_alone(before: str) -> None:
+    """The probe puts the setting back."""
     assert device._product_precision.__wrapped__() in ("medium", "highest")
     assert torch.get_float32_matmul_precision() == before
 

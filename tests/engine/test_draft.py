@@ -160,6 +160,9 @@ def test_a_draft_takes_the_style_on(goal: Goal, budget: Budget) -> None:
     assert out.shape == x.shape
     assert [event[:2] for event in told] == [(k + 1, budget.waveform) for k in range(budget.waveform)]
     losses = [event[2] for event in told]
+    if not budget.warm:
+        style, _ = classic_weights(1.0, budget.alpha)
+        assert losses[0] == pytest.approx(style * before, rel=1e-3), "at the stem there is only style to lose"
     assert sorted(losses, reverse=True) == losses
 
 

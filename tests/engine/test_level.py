@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -98,6 +98,11 @@ def test_emphasis_moves_nothing_in_time() -> None:
 
 
 @given(st.integers(1, 400), st.integers(0, 300), st.integers(0, 300))
+@example(100, 0, 50)
+@example(100, 50, 0)
+@example(100, 0, 0)
+@example(160, 50, 50)
+@example(159, 50, 50)
 @settings(max_examples=60, deadline=None)
 def test_silence_is_twenty_milliseconds_of_zeros(run: int, before: int, after: int) -> None:
     """A run of zeros counts from 160 samples (20 ms) on, or if there is nothing else; shorter ones not at all."""
@@ -125,6 +130,9 @@ def test_silence_fades_over_a_millisecond() -> None:
 
 
 @given(st.integers(0, 1000), st.integers(150, 400), st.integers(1, 1400))
+@example(504, 160, 500)
+@example(508, 160, 500)
+@example(336, 160, 500)
 @settings(max_examples=60, deadline=None)
 def test_silence_is_known_from_its_surroundings(start: int, run: int, place: int) -> None:
     """Looked at in two parts, each with `silence_reach` around it, a sound has the silence it has as a whole."""
@@ -182,7 +190,7 @@ def test_the_quiet_floor_is_18_decibels_down_or_the_quietest_eighth() -> None:
     """A stem of −20 dBFS is quiet at −38 dB; one that never gets so quiet, at the level an eighth of it is below."""
     falls, steady = Histogram(), Histogram()
     falls.add(torch.linspace(-90, -10, 1000))
-    steady.add(torch.full((1000,), -22.0))
+    steady.add(torch.cat([torch.full((200,), -22.0), torch.full((800,), -15.0)]))
     assert quiet_floor(0.1, falls) == pytest.approx(-38, abs=1e-6)
     assert quiet_floor(0.1, steady) == pytest.approx(-22, abs=0.11)
     assert math.isfinite(quiet_floor(0.0, steady))
@@ -200,6 +208,8 @@ def test_hush_turns_gaps_down_and_leaves_the_loud_alone() -> None:
     assert torch.equal(out[:, : RATE - 160], styled[:, : RATE - 160])
     assert torch.equal(out[:, 2 * RATE + 160 :], styled[:, 2 * RATE + 160 :])
     assert (out.abs() <= styled.abs()).all(), "it never turns anything up"
+    styled[:, gap] *= 1e-4
+    assert torch.equal(hush(styled, stem, RATE, -40)[:, inner], styled[:, inner])
 
 
 def test_hush_fades_out_over_four_decibels() -> None:
@@ -212,6 +222,12 @@ def test_hush_fades_out_over_four_decibels() -> None:
     for floor, share in ((-20.0, 1.0), (-22.0, 0.5), (-24.0, 0.0), (-18.0, 1.0), (-30.0, 0.0)):
         turned = db(hush(styled, stem, RATE, floor)[:, late].mean() / styled[:, late].mean())
         assert turned == pytest.approx(-share * too_much, abs=0.1)
+
+
+def test_gains_move_in_straight_lines() -> None:
+    """Between levels three samples apart each sample takes its part of the way, up to the length asked for (1e-6)."""
+    found = level._interpolate(torch.tensor([0.0, 3.0, -3.0]), 3, 5)
+    assert torch.allclose(found, torch.tensor([0.0, 1.0, 2.0, 3.0, 1.0]), atol=1e-6)
 
 
 @pytest.mark.parametrize("samples", [1, 5, 23, 24, 25, 999])

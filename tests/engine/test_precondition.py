@@ -36,6 +36,12 @@ def test_without_power_it_changes_nothing() -> None:
     assert torch.allclose(precondition(gradient), gradient, atol=1e-9)
 
 
+def test_from_silence_it_changes_nothing() -> None:
+    """A silent start has no loud bins: P is the identity to 1e-9."""
+    gradient = noise(2, 1, 200)
+    assert torch.allclose(Preconditioner(Picture(0 * noise(1, 1, 1, 200)), HALF)(gradient), gradient, atol=1e-9)
+
+
 def test_loud_bins_take_the_larger_steps() -> None:
     """Along the loudest partial P is near one; where the start has nothing, under a hundredth of that."""
     time = torch.arange(4000, dtype=torch.float64)

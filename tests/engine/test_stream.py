@@ -123,6 +123,35 @@ def test_every_segment_comes_at_the_analysis_level(solves: Callable[[Solve], lis
         assert level.active_rms(work.x[0], 8000) == pytest.approx(level.ANALYSIS_RMS, rel=1e-3)
 
 
+def test_a_segment_is_the_stem_resampled_at_its_place(solves: Callable[[Solve], list[Work]]) -> None:
+    """What a solver sees is the whole stem at the target's rate, cut: no edge rings in it (1e-4 of the peak)."""
+    works = solves(inverted)
+    sound = music(16, 1, 21.0, 8000)
+    there = resample(sound, 8000, 11025)
+    run(sound, 8000, 11025)
+    places = [round(k * 3.5 * 11025) for k in (0, 2, 4)]
+    firsts = [work.x[0] for work in works if work.start is None]
+    for place, seen in zip(places, firsts, strict=True):
+        wanted = there[:, place : place + 7 * 11025 - 1]
+        seen = seen[:, : wanted.shape[1]] * (_scale(wanted, 11025))
+        assert float((seen - wanted).abs().max()) < 1e-3 * float(wanted.abs().max())
+
+
+def test_a_second_pass_begins_at_the_stem_where_it_mends(solves: Callable[[Solve], list[Work]]) -> None:
+    """At the seam its start is the stem, a twentieth of a second away what the first pass made, and between a ramp."""
+    works = solves(inverted)
+    run(noise(17, 1, 20 * 8000), 8000, 8000)
+    (work,) = [work for work in works if work.start is not None]
+    assert work.start is not None
+    x, start = work.x[0, 0, : 10 * 8000], work.start[0, 0, : 10 * 8000]
+    left = 1 - (start / x)[5 * 8000 - 401 : 5 * 8000].flip(0)
+    right = 1 - (start / x)[5 * 8000 : 5 * 8000 + 401]
+    for change in (left, right):
+        assert float(change[:2].abs().max()) < 0.01
+        assert float(change[200]) == pytest.approx(1, abs=0.05)
+        assert float(change[400]) == pytest.approx(2, abs=0.01)
+
+
 def test_mix_goes_from_dry_to_wet(solves: Callable[[Solve], list[Work]]) -> None:
     """A quarter of the mix of an inverted stem is half of the stem (1e-4); none of it is the stem bit for bit."""
     solves(inverted)

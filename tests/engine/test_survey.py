@@ -47,19 +47,23 @@ def test_power_is_that_of_the_spectra(stem: torch.Tensor) -> None:
 
 
 def test_twins_and_silence_are_found_wherever_they_end(stem: torch.Tensor) -> None:
-    """One differing or sounding sample in the last block is enough to be neither."""
+    """One differing or sounding sample in the first or the last block is enough to be neither."""
     twins = stem[:1].expand(2, -1).clone()
     assert survey(InMemory(twins, RATE)).twins
     assert survey(InMemory(stem[:1], RATE)).twins, "one channel is its own twin"
     assert not survey(InMemory(stem, RATE)).twins
     twins[1, -1] += 1e-6
     assert not survey(InMemory(twins, RATE)).twins
+    twins[1] = twins[0]
+    twins[1, 0] += 1e-6
+    assert not survey(InMemory(twins, RATE)).twins
     nothing = torch.zeros(2, 21 * RATE)
     found = survey(InMemory(nothing, RATE))
     assert found.silent
     assert found.loud == 0
-    nothing[1, -1] = 1e-9
-    assert not survey(InMemory(nothing, RATE)).silent
+    for place in (0, -1):
+        nothing.zero_()[1, place] = 1e-9
+        assert not survey(InMemory(nothing, RATE)).silent
 
 
 @pytest.mark.parametrize("samples", [1, 2, 399, 401, 80_000, 80_001])

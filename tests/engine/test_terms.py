@@ -128,6 +128,16 @@ def test_moments_hear_level_and_movement_and_not_order() -> None:
     middle = walk.log().mean(2, keepdim=True)
     assert float(term(Given((middle + 4 * (walk.log() - middle)).exp()))) > 0.01
     assert float(term(Given(walk * 2))) == pytest.approx(1, abs=1e-12)
+    assert float(term(Given(walk * 2**0.5))) == pytest.approx(0.25, abs=0.02), "half of the way in dB"
+
+
+def test_moments_are_those_of_frames_that_sound() -> None:
+    """A pause in the stem is no part of its moments: with the target's frames before it the distance is 0 (1e-12)."""
+    walk = torch.rand(1, 17, 22, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 3
+    goal = Goal.of(SMALL, walk[0], (torch.arange(12) == 0).double())
+    paused = walk * (torch.arange(22) < 11)
+    term = Moments(goal, RATE, Given(3 * paused))
+    assert abs(float(term(Given(paused)))) < 1e-12
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -213,6 +223,7 @@ def test_chroma_asks_nothing_where_the_stem_is_silent() -> None:
     term = Chroma(SMALL, RATE, Given(magnitude))
     filled = magnitude.clone()
     filled[..., :8] = 5
+    assert float(term(Given(magnitude))) == pytest.approx(0, abs=1e-9)
     assert float(term(Given(filled))) == pytest.approx(float(term(Given(magnitude))), abs=1e-9)
     assert float(term.weights.sum()) == pytest.approx(1, abs=1e-12)
 
@@ -226,6 +237,30 @@ def test_rhythm_hears_onsets_and_not_timbre() -> None:
     tone = 0.1 * torch.sin(2 * math.pi * 440 * time)
     assert float(term(Picture((tone * decay)[None, None]))) < 0.25
     assert float(term(Picture((source * late)[None, None]))) > 0.9
+
+
+def test_rhythm_is_of_rises_and_not_of_falls() -> None:
+    """The same rises with falls between them cost under 0.1; rises exactly where the stem has none cost over 1.5."""
+    time = torch.arange(22, dtype=torch.float64)
+    steps, falling = ((time >= a).double() + (time >= b).double() for a, b in ((5, 12), (9, 17)))
+    falls = steps - falling
+    turns = time % 2
+
+    def levelled(level: Tensor) -> Given:
+        return Given((10 * torch.exp(level)).expand(1, 17, -1).clone())
+
+    assert float(Rhythm(SMALL, RATE, levelled(steps))(levelled(falls))) < 0.1
+    assert float(Rhythm(SMALL, RATE, levelled(turns))(levelled(1 - turns))) > 1.5
+
+
+def test_energy_leaves_what_is_far_below_alone() -> None:
+    """Frames of the stem 80 dB below its loudest may become anything; at 40 dB below, 6 dB in half the frames cost."""
+    for down_db, free in ((80, True), (40, False)):
+        level = 100 * torch.ones(1, 17, 22, dtype=torch.float64)
+        level[..., ::2] *= 10 ** (-down_db / 20)
+        other = level.clone()
+        other[..., ::2] *= 2
+        assert (float(Energy(SMALL, Given(level))(Given(other))) < 1e-9) is free
 
 
 def test_energy_counts_in_units_of_six_decibels_and_leaves_the_level_free() -> None:
