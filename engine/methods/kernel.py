@@ -167,7 +167,8 @@ class _Solver:
             precondition=Preconditioner(Picture(start), Resolution.at(self.rate, 2048, 2)),
             on_progress=report,
         )
-        return emphasis.filter(solution.x.view(x.shape) / scale, undo=True)
+        # Only the change goes back through the filter, which rings beyond the ends: what did not change stays the same.
+        return work.x + emphasis.filter((solution.x.view(x.shape) - x) / scale, undo=True)
 
 
 def composed_loss(stem: Picture, goals: Mapping[int, Goal], rate: int, amount: float) -> Weighted:

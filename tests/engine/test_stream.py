@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import halves, level, material, stream
+from engine import halves, lbfgs, level, material, stream
 from engine.errors import DeviceError
 from engine.events import Event, SegmentDone, SegmentStarted
 from engine.method import OnIterate, Solver, Work
@@ -219,6 +219,21 @@ def test_batches_of_the_kernel_recipe_sound_the_same(cuts: tuple[float, ...]) ->
     assert float((outs[0] - stem).abs().max()) > 0.01
     for other in outs[1:]:
         assert float((other - outs[0]).abs().max()) < 10 ** (-90 / 20)
+
+
+@pytest.mark.parametrize("quality", ["draft", "standard"])
+def test_a_search_that_finds_nothing_changes_nothing(quality: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the solver ends at its start the stem comes back to 1e-6, its first and last samples within a note too."""
+
+    def nothing(objective: lbfgs.Objective, x: Tensor, **_: object) -> lbfgs.Solution:
+        return lbfgs.Solution(x, x.new_zeros(x.shape[0]), 1)
+
+    monkeypatch.setattr(lbfgs, "minimise", nothing)
+    stem = torch.from_numpy(material.make("riff", seconds=2, rate=8000))[:, 5001:14001].contiguous()
+    learnt = learn([noise(18, 1, 8000)], 8000)
+    wish = Settings(quality=quality, device="cpu")
+    out = torch.cat(list(stream.restyle_stream(InMemory(stem, 8000), learnt, wish)), 1)
+    assert torch.allclose(out, stem, atol=1e-6)
 
 
 @pytest.mark.parametrize("shift_ms", [-30, -22.5, -21.5, -10, -0.5, 0, 0.5, 1, 5, 30])
