@@ -46,7 +46,15 @@ def classic_weights(amount: float, alpha: float) -> tuple[float, float]:
     Set for ten seconds at 22 050 Hz whatever the length and rate, so that ``alpha`` means the same everywhere.
     """
     style, content = kernel.network_scale(CLASSIC_BINS)
-    return style, content * CLASSIC_PATCHES * alpha * (1 + 300 * (1 / amount - 1))
+    return style, content * CLASSIC_PATCHES * alpha * anchored(amount)
+
+
+def anchored(amount: float) -> float:
+    """What an ``amount`` from 0 (excluded) to 1 multiplies the classic content weight by: ever more, the nearer to 0.
+
+    300 puts half the amount between both ends, as the tests ask.
+    """
+    return 1 + 300 * (1 / amount - 1)
 
 
 def basis(frames: Tensor, rank: int = RANK, seed: int = 0) -> Tensor:

@@ -21,7 +21,7 @@ from engine.level import PreEmphasis
 from engine.method import OnIterate, Solver, Work
 from engine.precondition import Preconditioner
 from engine.spectra import Resolution
-from engine.target import Target
+from engine.target import Target, union
 from engine.terms import (
     Chroma,
     Content,
@@ -78,15 +78,8 @@ class Kernel:
         return Target("kernel", settings, rate, tensors)
 
     def blend(self, parts: Sequence[tuple[Target, float]]) -> Target:
-        """The weighted union of the targets' patches: their mean embeddings add up exactly."""
-        tensors: dict[str, Tensor] = {}
-        gap = torch.zeros(kernel.WIDTH - 1)
-        for n_fft, _, _ in RESOLUTIONS:
-            tensors[f"magnitude.{n_fft}"] = torch.cat([t.tensors[f"magnitude.{n_fft}"] for t, _ in parts], 1)
-            weights = [piece for t, share in parts for piece in (t.tensors[f"weights.{n_fft}"] * share, gap)]
-            tensors[f"weights.{n_fft}"] = torch.cat(weights[:-1])
-        first = parts[0][0]
-        return Target(first.recipe, first.params, first.rate, tensors)
+        """The weighted union of the targets' patches."""
+        return union(parts, (n_fft for n_fft, _, _ in RESOLUTIONS), kernel.WIDTH - 1)
 
     def solver(self, target: Target, power: Tensor, device: torch.device) -> Solver:
         """A solver that makes the target ready once for each way it is asked to go."""

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from engine import lbfgs
-from engine.draft import fast_griffin_lim
+from engine.draft import anchored, fast_griffin_lim
 from engine.errors import RecipeError
 from engine.excerpts import select
+from engine.kernel import WIDTH
 from engine.method import OnIterate, Solver, Work
 from engine.random_network import RandomNetwork
 from engine.spectra import Resolution, log_magnitude
-from engine.target import Target
+from engine.target import Target, union
 from engine.terms import Picture
 
 PARAMS: Mapping[str, Any] = {"filters": 4096, "alpha": 0.01, "iterations": 300, "griffin_lim": 500, "max_s": 12.0}
@@ -44,14 +45,7 @@ class Ulyanov:
 
     def blend(self, parts: Sequence[tuple[Target, float]]) -> Target:
         """Gram matrices average as the frames' weights do."""
-        first = parts[0][0]
-        gap = torch.zeros(10)
-        weights = [piece for t, share in parts for piece in (t.tensors["weights.2048"] * share, gap)]
-        tensors = {
-            "magnitude.2048": torch.cat([t.tensors["magnitude.2048"] for t, _ in parts], 1),
-            "weights.2048": torch.cat(weights[:-1]),
-        }
-        return Target(first.recipe, first.params, first.rate, tensors)
+        return union(parts, (2048,), WIDTH - 1)
 
     def solver(self, target: Target, power: Tensor, device: torch.device) -> Solver:
         """Restyles each span of a batch by itself; a second pass has nothing to start from and starts anew."""
@@ -69,7 +63,7 @@ class Ulyanov:
         style = network.features(log_magnitude(target.tensors["magnitude.2048"].float().to(x)))
         style = style * target.tensors["weights.2048"].to(x).sqrt()
         grams, kept = style @ style.T, network.features(stem)
-        alpha = params["alpha"] * (1 + 300 * (1 / work.amount - 1))
+        alpha = params["alpha"] * anchored(work.amount)
         iterations = int(params["iterations"])
 
         def loss(log: Tensor) -> Tensor:
