@@ -178,7 +178,7 @@ def _interpolate(values: Tensor, hop: int, samples: int) -> Tensor:
 def match(styled: Tensor, stem: Tensor) -> Tensor:
     """``styled`` at the RMS of ``stem``, each of ``[channels, samples]`` by itself, so that the balance stays too.
 
-    A channel moves by at most 6 dB against the others, and a silent one by nothing.
+    A channel moves by at most 6 dB against the others.
     """
     whole = rms(stem) / rms(styled).clamp_min(1e-9)
     each = stem.square().mean(-1, keepdim=True).sqrt() / styled.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-9)

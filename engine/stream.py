@@ -77,7 +77,7 @@ class _Stem:
         self.unit, self.unit_at = self.source.rate // common, self.target.rate // common
         self.margin = -(-round(MARGIN_S * self.source.rate) // self.unit) * self.unit
         self.solver: Solver = method(self.target.recipe).solver(self.target, self._power(), self.device)
-        self.told = self.count = self.length = 0
+        self.told = self.announced = self.count = self.length = 0
 
     def blocks(self, cuts: Sequence[float], batch: int) -> Iterator[Tensor]:
         """The restyled stem, half by half."""
@@ -132,15 +132,11 @@ class _Stem:
     def _solve_batch(self, segments: Sequence[Segment], starts: Sequence[Tensor] | None) -> list[Tensor]:
         quality = self.settings.quality
         stems = [self._read(segment.start, segment.end) for segment in segments]
-        for number, segment in enumerate(segments):
-            self.tell(
-                SegmentStarted(
-                    self.told + number,
-                    self.count,
-                    segment.start / self.source.rate,
-                    segment.samples / self.source.rate,
-                )
-            )
+        for number, segment in enumerate(segments, self.told):
+            if number >= self.announced:  # a batch that did not fit is tried again in parts
+                start_s, length_s = segment.start / self.source.rate, segment.samples / self.source.rate
+                self.tell(SegmentStarted(number, self.count, start_s, length_s))
+                self.announced = number + 1
         loud = [level.active_rms(stem, self.target.rate) for stem in stems]
         changes = [torch.zeros_like(stem) for stem in stems]
         active = [k for k, value in enumerate(loud) if value > level.GATE_RMS]

@@ -242,7 +242,7 @@ def active_frames(magnitude: Tensor) -> Tensor:
 def active_patches(magnitude: Tensor, width: int = kernel.WIDTH) -> Tensor:
     """`active_frames` for patches of ``width`` frames: ``[batch, patches]``; each row sums to one, or is all zero."""
     energy = kernel.window_sum(magnitude.square().sum(1), width)
-    active = (energy > GATE * energy.amax(1, keepdim=True)) & (energy > 0)
+    active = energy > GATE * energy.amax(1, keepdim=True)
     return active / active.sum(1, keepdim=True).clamp_min(1).to(magnitude.dtype)
 
 
