@@ -95,10 +95,7 @@ def warm_start(stem: Tensor, target: Tensor, v: Tensor, weights: tuple[float, fl
 
 def _every_second(v: Tensor) -> Tensor:
     """Weights of the patches left at twice the hop; a joint between excerpts stays weightless."""
-    frames = v.shape[-1] + kernel.WIDTH - 1
-    count = (frames + 1) // 2 - WARM_WIDTH + 1
-    kept = v[::2][:count]
-    kept = torch.nn.functional.pad(kept, (0, count - kept.shape[0]))
+    kept = v[::2]
     return kept / kept.sum().clamp_min(1e-12)
 
 

@@ -57,7 +57,8 @@ def span_magnitude(reference: Tensor, start: int, samples: int, res: Resolution)
     low = start - margin
     high = start + frames * res.hop + margin
     piece = reference[:, max(low, 0) : high]
-    piece = torch.nn.functional.pad(piece, (max(-low, 0), max(0, high - max(low, 0) - piece.shape[1] - max(-low, 0))))
+    before = max(-low, 0)
+    piece = torch.nn.functional.pad(piece, (before, high - low - before - piece.shape[1]))
     first = margin // res.hop
     return linked_magnitude(piece[None], res)[0][:, first : first + frames]
 

@@ -1,4 +1,4 @@
-"""What was tried for speed while the engine was written, and what came of it: measured then, not in this run."""
+"""What was tried for speed, by a prototype and while the engine was written: measured then, not in this run."""
 
 #: (what, what came of it)
 TRIED = (

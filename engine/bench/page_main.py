@@ -158,7 +158,7 @@ def _bounds(found: Findings) -> list[str]:
         f"One evaluation of {found.scale.seconds:g} s of stereo at 44.1 kHz, the search's own work included: what it "
         "must compute and move at least, at the pace of one big product and one big copy, and what it took.",
         table(("", *work, *times), rows),
-        "What was tried for speed while the engine was written (on one AVX-512 core, not in this run):",
+        "What was tried for speed, by a prototype and while the engine was written (one AVX-512 core, not this run):",
         table(("tried", "what came of it"), notes.TRIED),
     ]
 
