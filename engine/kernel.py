@@ -78,37 +78,34 @@ def _inverse(x: Tensor) -> Tensor:
 
 
 class _CrossTerms(torch.autograd.Function):
-    """Σ uu' κ(x, x')² − 2 Σ uv κ(x, a)² with its gradient in the frames of x, all in matrix products."""
+    """Σ uu' κ(x, x')² − 2 Σ uv κ(x, a)² with its gradient in the frames of x, all in matrix products.
+
+    The frames of x and a stand in one row, so one product serves both sums; patches across the joint have no weight.
+    """
 
     @staticmethod
     def forward(ctx: Any, s: Tensor, a: Tensor, u: Tensor, v: Tensor, width: int) -> Tensor:
-        batch, frames, bins = s.shape
-        x = squared_norms(s, width)
-        y = squared_norms(a, width)
-        losses, spreads, gx = [], [], torch.zeros_like(x)
-        for other, norms, weights, sign in ((s, x, u, 1.0), (a, y, v, -2.0)):
-            if other.dim() == 2:
-                products = (s.reshape(-1, bins) @ other.T).view(batch, frames, -1)
-            else:
-                products = s @ other.mT
-            d = diagonal_sum(products, width)
-            kappa, phi = arc_cosine(d, x[..., :, None], norms[..., None, :])
-            w = sign * u[..., :, None] * weights[..., None, :]
-            weighted = w * kappa
-            rows = (weighted * kappa).sum(-1)
-            g = weighted.mul_(phi).mul_(1 / math.pi)
-            losses.append(rows.sum(-1))
-            both = 2.0 if sign > 0 else 1.0  # each pair of x with x stands on both sides
-            gx += both * (rows - 0.5 * d.mul_(g).sum(-1))
-            spreads.append(diagonal_spread(g.mul_(both), width))
-        e = spreads[0]
-        e.diagonal(dim1=-2, dim2=-1).add_(2 * _window_spread(gx * _inverse(x), width))
-        if a.dim() == 2:
-            grad = (spreads[1].reshape(batch * frames, -1) @ a).view_as(s)
-        else:
-            grad = spreads[1] @ a
-        ctx.save_for_backward(grad.baddbmm_(e, s))
-        return losses[0] + losses[1]
+        batch, frames, _ = s.shape
+        row = torch.cat([s, a.expand(batch, *a.shape[-2:])], 1)
+        norms = squared_norms(row, width)
+        patches = frames - width + 1
+        # each pair of x with x stands on both sides, so its gradient counts twice
+        weights = torch.cat([2 * u, u.new_zeros(batch, width - 1), -2 * v.expand(batch, -1)], 1)
+        d = diagonal_sum(s @ row.mT, width)
+        kappa, phi = arc_cosine(d, norms[:, :patches, None], norms[:, None, :])
+        weighted = (u[:, :, None] * weights[:, None, :]).mul_(kappa)
+        squares = kappa.mul_(weighted)
+        own = squares[..., :patches].sum(-1)
+        rows = squares[..., patches:].sum(-1) + own
+        g = weighted.mul_(phi).mul_(1 / math.pi)
+        gx = rows - 0.5 * d.mul_(g).sum(-1)
+        spread = diagonal_spread(g, width)
+        spread[..., :frames].diagonal(dim1=-2, dim2=-1).add_(
+            2 * _window_spread(gx * _inverse(norms[:, :patches]), width)
+        )
+        ctx.save_for_backward(spread @ row)
+        loss: Tensor = (rows - 0.5 * own).sum(-1)
+        return loss
 
     @staticmethod
     @once_differentiable

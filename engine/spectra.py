@@ -123,16 +123,25 @@ def _window_power(res: Resolution, frames: int, samples: int, window: Tensor) ->
     return power.clamp_min(1e-6)
 
 
+def _power(spectrum: Tensor) -> Tensor:
+    """Sum over channels of the squared modulus, ``[batch, channels, frames, bins]`` to ``[batch, frames, bins]``.
+
+    Squares are summed over channels before the real and imaginary parts meet: only contiguous numbers are multiplied.
+    """
+    parts = torch.view_as_real(spectrum).flatten(-2)
+    squares = parts[:, 0] * parts[:, 0]
+    for channel in range(1, parts.shape[1]):
+        squares.addcmul_(parts[:, channel], parts[:, channel])
+    return squares[..., 0::2] + squares[..., 1::2]
+
+
 class _LinkedMagnitude(torch.autograd.Function):
     """a = scale * sqrt(mean_ch |X|²), with the gradient dX = da * scale² * X / (channels * a)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, res: Resolution) -> Tensor:
         spectrum = stft(x, res)
-        re, im = spectrum.real, spectrum.imag
-        power = (re * re).addcmul_(im, im)
-        power = power.mean(1) if x.shape[1] > 1 else power[:, 0]
-        magnitude = power.sqrt_().mul_(res.scale)
+        magnitude = _power(spectrum).mul_(res.scale**2 / x.shape[1]).sqrt_()
         ctx.save_for_backward(spectrum, magnitude)
         ctx.res, ctx.samples = res, x.shape[-1]
         return magnitude
