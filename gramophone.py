@@ -9,6 +9,7 @@ import typer
 import engine.cli
 import presets.cli
 import render.cli
+import watch.cli
 
 app = typer.Typer(
     name="gramophone",
@@ -20,6 +21,7 @@ app = typer.Typer(
 # The commands of render and engine stand beside the preset group, not in groups of their own.
 app.registered_commands += render.cli.app.registered_commands + engine.cli.app.registered_commands
 app.add_typer(presets.cli.app, name="preset")
+app.add_typer(watch.cli.app, name="watch")
 
 
 @app.callback(invoke_without_command=True)

@@ -15,7 +15,7 @@ from typing import Self
 from watch import ledgerfile
 from watch.errors import WatchError
 from watch.ledgerfile import Fresh, LedgerUnavailable, translated
-from watch.rows import STEPS, WORKING, Kind, Row, Snapshot, State, folded, packed
+from watch.rows import STEPS, WORKING, Kind, Row, Snapshot, State, output_key, packed
 from watch.view import View
 
 
@@ -125,8 +125,8 @@ class Ledger(View):
             if now is not None and now.state == "found":
                 self._write(
                     "UPDATE stems SET size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, device = ?, kind = ?, "
-                    "attempts = 0, interruptions = 0, not_before = 0, held = 0, reason = NULL, content = NULL, retry_at = NULL, "
-                    "found_at = ? WHERE id = ?",
+                    "attempts = 0, interruptions = 0, not_before = 0, held = 0, reason = NULL, content = NULL, "
+                    "retry_at = NULL, found_at = ? WHERE id = ?",
                     (*marks, kind, self._wall(), now.id),
                 )
                 return self.get(now.id)
@@ -183,7 +183,7 @@ class Ledger(View):
             if other is not None and other.relative != mine.relative:
                 raise IllegalStep(f"{mine.relative!r} cannot go to {output!r}: that is {other.relative!r}'s")
             self._write(
-                "UPDATE stems SET output = ?, output_folded = ? WHERE id = ?", (packed(output), folded(output), id)
+                "UPDATE stems SET output = ?, output_key = ? WHERE id = ?", (packed(output), output_key(output), id)
             )
 
     def keyed(
@@ -241,7 +241,7 @@ class Ledger(View):
         self._step(id, "gone", "owner = NULL, held = 0, reason = ?, ended_at = ?", (packed(reason), self._wall()))
 
     def back(self, id: int, reason: str | None, not_before: float = 0.0, *, count: bool = True) -> Row:
-        """Give a claim back, to be tried again from ``not_before`` on; it was one of the stem's attempts if ``count``."""
+        """Give a claim back, to be tried again from ``not_before`` on; an attempt of the stem's if ``count``."""
         with self.transaction():
             if self.get(id).state not in ("claimed", "rendered"):
                 raise IllegalStep(f"row {id} is {self.get(id).state}; only a claim can be given back")

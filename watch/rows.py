@@ -2,10 +2,12 @@
 
 import os
 import sqlite3
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import PurePosixPath
 from typing import Any, Final, Literal, Protocol
+
+from watch import names
 
 Kind = Literal["stem", "album"]
 State = Literal["found", "claimed", "rendered", "published", "done", "failed", "gone"]
@@ -66,7 +68,8 @@ class Snapshot(Protocol):
 class Row:
     """One content of one stem (or album) and how far it has come.
 
-    ``relative`` is the path below the watched folder. ``not_before`` is on the daemon's monotonic clock; the times that
+    ``relative`` is the path below the watched folder. ``output``, and ``moved_to``, where an ended stem's source lies,
+    are so too, or absolute when they are elsewhere. ``not_before`` is on the daemon's monotonic clock; the times that
     end in ``_at`` are wall-clock seconds, for people only. ``sha256`` and ``frames`` are those of the published output,
     ``content`` is the sha256 of the stem. ``current`` is false once the same path holds another content.
     """
@@ -124,10 +127,9 @@ def unpacked(blob: bytes) -> str:
     return blob.decode("utf-8", _UNDECODABLE)
 
 
-def folded(path: str) -> bytes:
-    """``path`` as the least discerning file system sees it: without case and in one Unicode form."""
-    text = unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
-    return text.encode("utf-8", _UNDECODABLE)
+def output_key(output: str) -> bytes:
+    """The same for all names of outputs that some file system, or another format, takes for one; see `names.key`."""
+    return names.key(PurePosixPath(output)).encode("utf-8", _UNDECODABLE)
 
 
 def row(record: sqlite3.Row) -> Row:

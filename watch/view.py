@@ -10,7 +10,7 @@ from typing import Final, Protocol, Self
 from watch import ledgerfile
 from watch.errors import WatchError
 from watch.ledgerfile import translated
-from watch.rows import COLUMNS, STATES, WORKING, Kind, Row, Snapshot, State, folded, packed, row, unpacked
+from watch.rows import COLUMNS, STATES, WORKING, Kind, Row, Snapshot, State, output_key, packed, row, unpacked
 
 _ALL: Final = ", ".join(COLUMNS)
 
@@ -81,11 +81,14 @@ class View:
         past = "relative = ? AND current = 0 AND sha256 IS NOT NULL ORDER BY incarnation DESC LIMIT 1"
         return next(iter(self._rows(past, (packed(relative),))), None)
 
-    def rows(self, *states: State, limit: int | None = None, newest: bool = False) -> list[Row]:
-        """Current rows in ``states`` (all states when none is named), in the order found or the newest ended first."""
+    def rows(self, *states: State, limit: int | None = None, newest: bool = False, troubled: bool = False) -> list[Row]:
+        """Current rows in ``states``, in all when none is named, ``limit`` at most, in the order found.
+
+        ``newest`` puts those that ended last first, ``troubled`` those that have a reason.
+        """
         chosen = states or STATES
-        order = "coalesce(ended_at, found_at) DESC, id DESC" if newest else "id"
         marks = ",".join("?" * len(chosen))
+        order = ("reason IS NULL, " if troubled else "") + ("ended_at DESC, id DESC" if newest else "id")
         where = f"current = 1 AND state IN ({marks}) ORDER BY {order} LIMIT ?"
         return self._rows(where, (*chosen, -1 if limit is None else limit))
 
@@ -126,9 +129,9 @@ class View:
         return [self.get(record["id"]) for record in records if unpacked(record["relative"]) not in present]
 
     def owner_of(self, output: str) -> Row | None:
-        """The row that has taken the name ``output``, or one no file system need tell from it."""
-        where = "output_folded = ? AND current = 1 AND (state != 'gone' OR sha256 IS NOT NULL) ORDER BY id LIMIT 1"
-        return next(iter(self._rows(where, (folded(output),))), None)
+        """The row that has taken the name ``output``, or one that `names.key` does not tell from it."""
+        where = "output_key = ? AND current = 1 AND (state != 'gone' OR sha256 IS NOT NULL) ORDER BY id LIMIT 1"
+        return next(iter(self._rows(where, (output_key(output),))), None)
 
     def next_due(self) -> float | None:
         """When the next stem may be claimed, on the daemon's monotonic clock; None when none waits."""
