@@ -153,10 +153,19 @@ def output(template: naming.Template, values: Mapping[str, str | int]) -> PurePo
     parts: list[str] = template.folder.split("/") if template.folder else []
     for part in template.parts[:-1]:
         if part == "{folder}":
-            parts += [naming.component(name) for name in folder.split("/") if name]
+            parts += folder_place(folder).parts
         elif filled := _fill(part, values):
             parts.append(naming.component(filled))
     return PurePosixPath(*parts, naming.component(_fill(template.parts[-1], values), template.suffix))
+
+
+def folder_place(folder: str) -> PurePosixPath:
+    """Where below the output folder that goes which is made of the stems' folder ``folder``.
+
+    >>> folder_place("tape/drums: takes")
+    PurePosixPath('tape/drums_ takes')
+    """
+    return PurePosixPath(*(naming.component(name) for name in folder.split("/") if name))
 
 
 def _fill(part: str, values: Mapping[str, str | int]) -> str:
