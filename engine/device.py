@@ -3,6 +3,7 @@
 import ctypes
 import ctypes.util
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -64,16 +65,33 @@ def _keep_freed_memory() -> None:
         libc.mallopt(_TRIM_THRESHOLD, 512 * 2**20)
 
 
+def batch(device: torch.device) -> int:
+    """How many segments are solved at once on ``device`` unless told: one on a CPU, where more gains nothing."""
+    return 1 if device.type == "cpu" else 16
+
+
 @contextmanager
 def arranged(device: torch.device) -> Iterator[None]:
-    """Run heavy work on ``device`` with its best exact settings; the caller's are restored after."""
+    """Run heavy work on ``device`` with its best exact settings; the caller's are restored after the last to leave."""
     if device.type != "cpu":
         yield
         return
     _keep_freed_memory()
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(_product_precision())
+    precision = _product_precision()
+    with _arranging:
+        if not _arranged:
+            _arranged.append(torch.get_float32_matmul_precision())
+            torch.set_float32_matmul_precision(precision)
+        else:
+            _arranged.append(precision)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        with _arranging:
+            if len(_arranged) == 1:
+                torch.set_float32_matmul_precision(_arranged[0])
+            _arranged.pop()
+
+
+_arranging = threading.Lock()
+_arranged: list[str] = []  # the caller's precision first, then one entry for each that is still at work

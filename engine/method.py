@@ -1,9 +1,10 @@
 """What a recipe has to offer the front door, and how its module is found by name."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from itertools import groupby
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -35,6 +36,11 @@ class Work:
         only = slice(number, number + 1)
         return replace(self, x=self.x[only], start=None if self.start is None else self.start[only])
 
+    @property
+    def kinship(self) -> Hashable:
+        """Works of the same can be one batch."""
+        return self.amount, self.quality, self.seed, self.share, self.start is None, self.x.shape[1:], self.x.device
+
     def budget(self, evaluations: int) -> int:
         """Evaluations to take where the usual number is ``evaluations``; at least three, to move at all."""
         return max(min(3, evaluations), round(self.share * evaluations))
@@ -65,6 +71,35 @@ class Solver(Protocol):
     def __call__(self, work: Work, on_iterate: OnIterate) -> Tensor:
         """``work.x`` restyled, same shape; each iteration is told with its number, their number and the mean loss."""
         ...
+
+
+@runtime_checkable
+class Joinable(Protocol):
+    """A solver that can share a batch with those of other stems."""
+
+    @property
+    def key(self) -> Hashable:
+        """Solvers of one class and key can be joined."""
+        ...
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[Self, int]]) -> Solver:
+        """One solver for a batch in which the next so many rows are each solver's, in order."""
+        ...
+
+
+def kinship(solver: Solver) -> Hashable:
+    """What solvers that can be `joined` have in common."""
+    return (type(solver), solver.key) if isinstance(solver, Joinable) else id(solver)
+
+
+def joined(solvers: Sequence[Solver]) -> Solver:
+    """One solver for a batch with a row for each of ``solvers``, which are akin."""
+    parts = [list(rows) for _, rows in groupby(solvers, key=id)]
+    first = solvers[0]
+    if len(parts) == 1 or not isinstance(first, Joinable):
+        return first
+    return type(first).joined([(rows[0], len(rows)) for rows in parts if isinstance(rows[0], type(first))])
 
 
 def method(recipe: str) -> Method:

@@ -22,10 +22,12 @@ from engine.settings import Settings
 from engine.spectra import Resolution
 from engine.survey import Source, Survey, survey
 from engine.target import Target
+from engine.together import Together
 
 SECOND_SHARE = {"draft": 0.65, "standard": 0.4, "fine": 0.4}
 MARGIN_S = 0.05
 SEAM_S = 0.05
+LENGTH_STEP_S = 0.5
 BLOCK_S = 5.0
 
 
@@ -37,21 +39,23 @@ def restyle_stream(
     *,
     cuts: Sequence[float] = (),
     batch: int | None = None,
+    together: Together | None = None,
 ) -> Iterator[Tensor]:
     """Play ``source`` through ``target``: blocks ``[channels, n]`` that add up to all of its samples, in order.
 
     ``cuts`` are times in seconds at which the stem may well be cut (quiet points, beats); ``batch`` is how many
-    segments are solved together (default: one on a CPU, where more gains nothing, 16 elsewhere).  `DeviceError` if the
-    device is not there.
+    segments are solved at once (default: one on a CPU, where more gains nothing, 16 elsewhere); with ``together`` they
+    are those of all streams that share it, each in a thread of its own.  `DeviceError` if the device is not there.
     """
     device = devices.pick(settings.device)
     known = None if settings.amount == 0 or settings.mix == 0 else survey(source)
     if known is None or known.silent:
         yield from _untouched(source)
         return
-    with devices.arranged(device), torch.no_grad():
-        work = _Stem(source, known, target, settings, device, on_event or (lambda event: None))
-        yield from work.blocks(cuts, batch or (1 if device.type == "cpu" else 16))
+    together = together or Together(batch or devices.batch(device))
+    with devices.arranged(device), torch.no_grad(), together.joined():
+        work = _Stem(source, known, target, settings, device, together, on_event or (lambda event: None))
+        yield from work.blocks(cuts)
 
 
 def _untouched(source: Source) -> Iterator[Tensor]:
@@ -69,6 +73,7 @@ class _Stem:
     target: Target
     settings: Settings
     device: torch.device
+    together: Together
     tell: OnEvent
 
     def __post_init__(self) -> None:
@@ -77,30 +82,29 @@ class _Stem:
         self.unit, self.unit_at = self.source.rate // common, self.target.rate // common
         self.margin = -(-round(MARGIN_S * self.source.rate) // self.unit) * self.unit
         self.solver: Solver = method(self.target.recipe).solver(self.target, self._power(), self.device)
-        self.told = self.announced = self.count = self.length = 0
+        self.told = self.count = self.length = 0
 
-    def blocks(self, cuts: Sequence[float], batch: int) -> Iterator[Tensor]:
+    def blocks(self, cuts: Sequence[float]) -> Iterator[Tensor]:
         """The restyled stem, half by half."""
         places = grid(self.source.samples, self.source.rate, unit=self.unit, cuts=cuts)
         firsts, seams = first_pass(places), second_pass(places)
         self.count = len(firsts) + len(seams)
-        # All segments of a stem are as long as its longest, with room for patches at every resolution: who shares a
-        # batch with whom then changes nothing.
+        # All segments of a stem are as long as its longest, in steps that others are likely to have too, with room for
+        # patches at every resolution: who shares a batch with whom then changes nothing.
         longest = max(self._places(segment.samples) for segment in firsts + seams)
-        self.length = max(longest, 16 * Resolution.at(self.target.rate, 4096).hop)
-        yield from self._finished(places, self._changes(firsts, seams, batch))
+        step = round(LENGTH_STEP_S * self.target.rate)
+        self.length = max(-(-longest // step) * step, 16 * Resolution.at(self.target.rate, 4096).hop)
+        yield from self._finished(places, self._changes(firsts, seams))
 
-    def _changes(self, firsts: list[Segment], seams: list[Segment], batch: int) -> Iterator[Tensor]:
+    def _changes(self, firsts: list[Segment], seams: list[Segment]) -> Iterator[Tensor]:
         """What is to be added to each half, at the target's rate."""
         held: list[tuple[Segment, Tensor]] = []
-        done, size = 0, batch
+        done = 0
         while done < len(firsts):
-            group = firsts[done : done + size]
-            pieces, size = self._solve(group, None, size)
-            solved = held + list(zip(group, pieces, strict=True))
+            group = firsts[done : done + self.together.share]
+            solved = held + list(zip(group, self._solve(group, None), strict=True))
             joints = seams[max(0, done - 1) : done + len(group) - 1]
-            starts = [self._across(*pair) for pair in pairwise(solved)]
-            seconds, size = self._solve(joints, starts, size)
+            seconds = self._solve(joints, [self._across(*pair) for pair in pairwise(solved)])
             done += len(group)
             yield from reunite(
                 [(self._at(s), p) for s, p in solved],
@@ -110,57 +114,31 @@ class _Stem:
             )
             held = solved[-1:]
 
-    def _solve(
-        self, segments: Sequence[Segment], starts: Sequence[Tensor] | None, size: int
-    ) -> tuple[list[Tensor], int]:
-        """Changes of ``segments`` and the batch size that fitted: out of memory, it is halved and the work goes on."""
-        out: list[Tensor] = []
-        done = 0
-        while done < len(segments):
-            part = slice(done, done + size)
-            try:
-                out += self._solve_batch(segments[part], None if starts is None else starts[part])
-                done += size
-            except torch.OutOfMemoryError:
-                if size == 1:
-                    raise
-                size = (size + 1) // 2
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
-        return out, size
-
-    def _solve_batch(self, segments: Sequence[Segment], starts: Sequence[Tensor] | None) -> list[Tensor]:
-        quality = self.settings.quality
+    def _solve(self, segments: Sequence[Segment], starts: Sequence[Tensor] | None) -> list[Tensor]:
+        """Changes of ``segments``, from the changes in ``starts`` or from the stem itself."""
+        settings, quality = self.settings, self.settings.quality
+        share = 1.0 if starts is None else SECOND_SHARE[quality]
         stems = [self._read(segment.start, segment.end) for segment in segments]
         for number, segment in enumerate(segments, self.told):
-            if number >= self.announced:  # a batch that did not fit is tried again in parts
-                start_s, length_s = segment.start / self.source.rate, segment.samples / self.source.rate
-                self.tell(SegmentStarted(number, self.count, start_s, length_s))
-                self.announced = number + 1
-        loud = [level.active_rms(stem, self.target.rate) for stem in stems]
+            start_s, length_s = segment.start / self.source.rate, segment.samples / self.source.rate
+            self.tell(SegmentStarted(number, self.count, start_s, length_s))
         changes = [torch.zeros_like(stem) for stem in stems]
-        active = [k for k, value in enumerate(loud) if value > level.GATE_RMS]
-        losses = [0.0]
-        if active:
-            work = Work(
-                self._stack([stems[k] * (level.ANALYSIS_RMS / loud[k]) for k in active]),
-                self.settings.amount,
-                quality,
-                self.settings.seed,
-                None
-                if starts is None
-                else self._stack([(stems[k] + starts[k]) * (level.ANALYSIS_RMS / loud[k]) for k in active]),
-                1.0 if starts is None else SECOND_SHARE[quality],
-            )
+        active, works, losses = [], [], [0.0]
+        for k, stem in enumerate(stems):
+            if (loud := level.active_rms(stem, self.target.rate)) > level.GATE_RMS:
+                gain = level.ANALYSIS_RMS / loud
+                x = self._padded(stem * gain)
+                start = None if starts is None else self._padded((stem + starts[k]) * gain)
+                active.append(k)
+                works.append(Work(x, settings.amount, quality, settings.seed, start, share))
 
-            def iterate(iteration: int, iterations: int, loss: float) -> None:
-                losses[0] = loss
-                self.tell(Iterate(self.told, iteration, iterations, loss))
+        def iterate(iteration: int, iterations: int, loss: float) -> None:
+            losses[0] = loss
+            self.tell(Iterate(self.told, iteration, iterations, loss))
 
-            solved = self.solver(work, iterate)
-            for row, k in enumerate(active):
-                if not torch.equal(solved[row], work.x[row]):  # what was not touched keeps its own bits
-                    changes[k] = self._levelled(solved[row].cpu()[:, : stems[k].shape[1]], stems[k]) - stems[k]
+        for k, work, solved in zip(active, works, self.together.solve(self.solver, works, iterate), strict=True):
+            if not torch.equal(solved, work.x[0]):  # what was not touched keeps its own bits
+                changes[k] = self._levelled(solved.cpu()[:, : stems[k].shape[1]], stems[k]) - stems[k]
         for number in range(len(segments)):
             self.tell(SegmentDone(self.told + number, self.count, losses[0]))
         self.told += len(segments)
@@ -171,10 +149,12 @@ class _Stem:
         rate = self.target.rate
         return level.match(level.hush(level.match(styled, stem), stem, rate, self.known.floor_db), stem)
 
-    def _stack(self, pieces: Sequence[Tensor]) -> Tensor:
-        """One batch ``[n, channels, length]`` of pieces followed by silence."""
-        padded = [torch.nn.functional.pad(p, (0, self.length - p.shape[1])) for p in pieces]
-        return torch.stack(padded).to(self.device)
+    def _padded(self, piece: Tensor) -> Tensor:
+        """One problem ``[1, channels, length]`` on the device: the piece, then silence."""
+        row = torch.nn.functional.pad(piece, (0, self.length - piece.shape[1]))[None]
+        if self.device.type == "cuda":  # from pinned memory the copy goes on while the next segment is read
+            return row.pin_memory().to(self.device, non_blocking=True)
+        return row.to(self.device)
 
     def _across(self, before: tuple[Segment, Tensor], after: tuple[Segment, Tensor]) -> Tensor:
         """The first pass's change of the segment around the seam between two, gone at the seam itself.

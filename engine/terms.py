@@ -66,7 +66,8 @@ class Goal:
     """A target at one resolution as losses want it.
 
     ``log`` and (folded) ``patches`` are ``[bins, frames]``, ``weights`` ``[patches]`` is what each patch counts, and
-    ``constant`` the part of the style loss that does not depend on the stem.
+    ``constant`` the part of the style loss that does not depend on the stem; all with one more dimension in front where
+    every problem of a batch has a goal of its own.
     """
 
     res: Resolution
@@ -81,6 +82,24 @@ class Goal:
         log = log_magnitude(magnitude).mT.contiguous().mT
         patches = fold(log, res)
         return cls(res, log, patches, weights, kernel.self_term(patches, weights))
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple["Goal", int]]) -> "Goal":
+        """The goals of a batch in which the next so many problems have each goal, in order.
+
+        Where one has fewer frames than another it is followed by empty ones, whose patches have no weight.
+        """
+        if len(parts) == 1:
+            return parts[0][0]
+        frames = max(goal.log.shape[-1] for goal, _ in parts)
+
+        def rows(of: Callable[[Goal], Tensor]) -> Tensor:
+            padded = [(torch.nn.functional.pad(of(g), (0, frames - g.log.shape[-1])), count) for g, count in parts]
+            return torch.cat([one.expand(count, *one.shape) for one, count in padded])
+
+        constant = torch.cat([goal.constant.expand(count) for goal, count in parts])
+        log, patches = (rows(of).mT.contiguous().mT for of in (lambda g: g.log, lambda g: g.patches))
+        return cls(parts[0][0].res, log, patches, rows(lambda g: g.weights), constant)
 
 
 class Style:

@@ -5,7 +5,7 @@ the style; `draft` takes the fast road on one resolution (`engine.draft`).  Noth
 a low-rank basis, which is seeded, so the same stem, target and settings give the same bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
 from typing import Any
@@ -92,23 +92,28 @@ class _Solver:
     def __init__(self, target: Target, power: Tensor, device: torch.device) -> None:
         self.target, self.power, self.device = target, power, device
         self.rate = target.rate
+        self.budget = Budget(**{f.name: target.params.get(f.name, f.default) for f in fields(Budget)})
 
     def __call__(self, work: Work, on_iterate: OnIterate) -> Tensor:
-        # One problem at a time stays in a CPU's caches, and its sums do not depend on who else is in the batch.
-        if self.device.type == "cpu" and work.x.shape[0] > 1:
-            return torch.cat([self(work.one(k), on_iterate) for k in range(work.x.shape[0])])
-        if work.quality == "draft":
-            budget = Budget(**{f.name: self.target.params.get(f.name, f.default) for f in fields(Budget)})
-            return solve_draft(work, self._plain, self.rate, on_iterate, budget)
-        return self._composed(work, on_iterate)
+        return _solve(work, [(self, work.x.shape[0])], on_iterate)
+
+    @property
+    def key(self) -> Hashable:
+        """Stems share a batch when they are solved at one rate and with one budget; a warm start is a stem's own."""
+        return self.rate, self.device, self.budget, id(self) if self.budget.warm else None
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple["_Solver", int]]) -> Solver:
+        """One solver for rows of several stems."""
+        return lambda work, on_iterate: _solve(work, parts, on_iterate)
 
     @cached_property
-    def _plain(self) -> Goal:
+    def plain(self) -> Goal:
         """The target at the main resolution as it is."""
         return self._goals(None, (2048,))[2048]
 
     @cached_property
-    def _emphasised(self) -> tuple[PreEmphasis, dict[int, Goal]]:
+    def emphasised(self) -> tuple[PreEmphasis, dict[int, Goal]]:
         """The emphasis this stem and the target share, and the target at all resolutions through it."""
         res = Resolution.at(self.rate, level.RESOLUTION)
         emphasis = PreEmphasis(self.power, self._mean_power(), res, self.rate)
@@ -137,31 +142,59 @@ class _Solver:
             goals[n_fft] = Goal.of(res, magnitude.to(self.device), weights.to(self.device))
         return goals
 
-    def _composed(self, work: Work, on_iterate: OnIterate) -> Tensor:
-        """Preconditioned L-BFGS on the emphasised waveform, from the stem or from a first pass."""
-        emphasis, goals = self._emphasised
-        x = emphasis.filter(work.x)
-        scale = level.ANALYSIS_RMS / level.rms(x)[:, None, None].clamp_min(1e-12)
-        x = x * scale
-        start = x if work.start is None else emphasis.filter(work.start) * scale
-        stem = Picture(x)
-        loss = composed_loss(stem, goals, self.rate, work.amount)
-        budget = work.budget(EVALUATIONS[work.quality])
 
-        def report(progress: lbfgs.Progress) -> None:
-            on_iterate(progress.evaluation, budget, float(progress.losses.mean()))
+Rows = Sequence[tuple[_Solver, int]]
 
-        solution = lbfgs.minimise(
-            lbfgs.differentiate(lambda y: loss(Picture(y)), x.shape),
-            start.flatten(1),
-            evaluations=budget,
-            history=HISTORY,
-            first_step=0.05,
-            precondition=Preconditioner(Picture(start), Resolution.at(self.rate, 2048, 2)),
-            on_progress=report,
-        )
-        # Only the change goes back through the filter, which rings beyond the ends: what did not change stays the same.
-        return work.x + emphasis.filter((solution.x.view(x.shape) - x) / scale, undo=True)
+
+def _solve(work: Work, parts: Rows, on_iterate: OnIterate) -> Tensor:
+    """``work`` restyled, its rows belonging to ``parts`` in order."""
+    first, _ = parts[0]
+    # One problem at a time stays in a CPU's caches, and its sums do not depend on who else is in the batch.
+    if first.device.type == "cpu" and work.x.shape[0] > 1:
+        owners = [solver for solver, count in parts for _ in range(count)]
+        return torch.cat([_solve(work.one(k), [(owner, 1)], on_iterate) for k, owner in enumerate(owners)])
+    if work.quality == "draft":
+        goal = Goal.joined([(solver.plain, count) for solver, count in parts])
+        return solve_draft(work, goal, first.rate, on_iterate, first.budget)
+    return _composed(work, parts, on_iterate)
+
+
+def _composed(work: Work, parts: Rows, on_iterate: OnIterate) -> Tensor:
+    """Preconditioned L-BFGS on the emphasised waveform, from the stem or from a first pass."""
+    rate = parts[0][0].rate
+    goals = {
+        n_fft: Goal.joined([(solver.emphasised[1][n_fft], count) for solver, count in parts])
+        for n_fft, _, _ in RESOLUTIONS
+    }
+    x = _filtered(work.x, parts)
+    scale = level.ANALYSIS_RMS / level.rms(x)[:, None, None].clamp_min(1e-12)
+    x = x * scale
+    start = x if work.start is None else _filtered(work.start, parts) * scale
+    loss = composed_loss(Picture(x), goals, rate, work.amount)
+    budget = work.budget(EVALUATIONS[work.quality])
+
+    def report(progress: lbfgs.Progress) -> None:
+        on_iterate(progress.evaluation, budget, float(progress.losses.mean()))
+
+    solution = lbfgs.minimise(
+        lbfgs.differentiate(lambda y: loss(Picture(y)), x.shape),
+        start.flatten(1),
+        evaluations=budget,
+        history=HISTORY,
+        first_step=0.05,
+        precondition=Preconditioner(Picture(start), Resolution.at(rate, 2048, 2)),
+        on_progress=report,
+    )
+    # Only the change goes back through the filter, which rings beyond the ends: what did not change stays the same.
+    return work.x + _filtered((solution.x.view(x.shape) - x) / scale, parts, undo=True)
+
+
+def _filtered(x: Tensor, parts: Rows, *, undo: bool = False) -> Tensor:
+    """Every row through the emphasis of its own stem."""
+    rows = x.split([count for _, count in parts])
+    return torch.cat(
+        [solver.emphasised[0].filter(row, undo=undo) for (solver, _), row in zip(parts, rows, strict=True)]
+    )
 
 
 def composed_loss(stem: Picture, goals: Mapping[int, Goal], rate: int, amount: float) -> Weighted:
