@@ -138,7 +138,7 @@ class Journal(logging.Handler):
         for writer in self._writers:
             writer.put(data)
 
-    def flush(self, timeout_s: float = 2.0) -> None:
+    def flush(self, timeout_s: float = 1.0) -> None:
         """Give what is queued a moment to be written."""
         until = time.monotonic() + timeout_s
         for writer in getattr(self, "_writers", []):
