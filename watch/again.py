@@ -69,8 +69,10 @@ def _below(folder: Path, path: Path) -> str | None:
 def _bring_back(folder: Path, ledger: Ledger, one: Row) -> None:
     """Put the source of ``one`` where it was dropped; `WatchError` says why it cannot be."""
     place = folder / one.relative
-    if one.moved_to is not None and (aside := folder / one.moved_to).exists():
+    aside = folder / (one.moved_to or f"{names.FAILED}/{one.relative}")
+    if one.moved_to is not None and aside.exists():
         _move(folder, aside, place)
+    if not aside.exists():  # else the text is another's
         with suppress(OSError):
             aside.with_name(names.reason(aside.name)).unlink()
     if not os.path.lexists(place):

@@ -168,6 +168,17 @@ def test_a_retried_stem_comes_back(folder: Path, ledger: Ledger) -> None:
     assert again.retry(folder, ledger) == again.Retried((), ())
 
 
+def test_the_reason_of_a_stem_that_stayed_goes_too(folder: Path, ledger: Ledger) -> None:
+    """A failed stem that was kept in its place has only its reason aside."""
+    aside = _put_aside(folder, ledger)
+    aside.rename(folder / "tape/failed.wav")
+    row = ledger.of("tape/failed.wav")
+    assert row is not None
+    ledger.moved(row.id, None)
+    assert again.retry(folder, ledger).waiting == ("tape/failed.wav",)
+    assert list(aside.parent.iterdir()) == []
+
+
 def test_a_retry_overwrites_nothing(folder: Path, ledger: Ledger) -> None:
     """A new file in the old place stays, and so does the one put aside with its reason."""
     aside = _put_aside(folder, ledger)
