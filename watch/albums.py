@@ -1,0 +1,78 @@
+"""A manifest dropped in the watched folder: every track rendered as `gramophone render` would, one verdict for all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from presets.library import Library
+from render import batch, planner, stamps
+from render.errors import RenderError
+from render.events import AlbumDone, Event, StemFailed
+from render.plan import Job, Plan
+from watch.protocol import Failed, Published, Started, Stem, Tell, Verdict
+
+
+def render(request: Stem, library: Library, tell: Tell) -> Verdict:
+    """Render the album of ``request``; `InputError` with every mistake of its manifest.
+
+    A track that is there already is skipped. What we rendered earlier from other inputs, and nobody touched since, is
+    replaced; what is not ours is left alone and fails the album.
+    """
+    path, out = Path(request.path), Path(request.out, request.place)
+    plan = planner.plan_album(path, library=library, out=out, overwrite=True)
+    if strangers := [
+        job.output for job in plan.jobs if os.path.lexists(job.output) and not job.done and not _ours(job)
+    ]:
+        names = ", ".join(str(output) for output in strangers[:3])
+        return Failed(request.id, f"{names} is not of this album; move it out of the way, then retry")
+    tell(Started(request.id, plan.duration_s, plan.estimate_s))
+    skipped = all(job.done for job in plan.jobs)
+    done, failures = _run(plan)
+    if failures:
+        passing = any(failure.trace and "OSError" in failure.trace for failure in failures)
+        lines = "; ".join(f"{failure.title}: {failure.reason}" for failure in failures)
+        return Failed(request.id, f"{done.failed} of {len(plan.jobs) + len(plan.unreadable)} tracks: {lines}", passing)
+    outputs = [job.output for job in plan.jobs]
+    return Published(
+        request.id,
+        os.fspath(out),
+        _digest(outputs),
+        sum(job.length for job in plan.jobs),
+        skipped,
+        source_sha256=stamps.file_digest(path),
+        preset_hash=_presets(plan.jobs),
+        outputs=tuple(os.fspath(output) for output in outputs),
+    )
+
+
+def _run(plan: Plan) -> tuple[AlbumDone, list[StemFailed]]:
+    failures: list[StemFailed] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StemFailed):
+            failures.append(event)
+
+    return batch.run(plan, on_event=listen), failures
+
+
+def _ours(job: Job) -> bool:
+    """Whether the file in the place of ``job`` is, byte for byte, something that was rendered there."""
+    folder = job.output.parent / stamps.FOLDER
+    try:
+        digest = stamps.file_digest(job.output)
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    except (OSError, ValueError, RenderError):
+        return False
+    return any((r.get("output"), r.get("sha256")) == (job.output.name, digest) for r in records)
+
+
+def _digest(outputs: Sequence[Path]) -> str:
+    """One digest for all ``outputs``, which change when one of them does."""
+    return hashlib.sha256("".join(stamps.file_digest(path) for path in outputs).encode()).hexdigest()
+
+
+def _presets(jobs: Sequence[Job]) -> str:
+    hashes = [job.preset.content_hash if job.preset else "" for job in jobs]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()

@@ -1,0 +1,47 @@
+"""Places at which a test can stop or kill the process; each costs one look into the environment otherwise.
+
+``GRAMOPHONE_BARRIER`` is ``NAME:ACTION``, several with commas between: ``kill`` ends the process by SIGKILL,
+``exit`` leaves it with status 70, ``hang`` stops it for good, and ``wait=PATH`` makes the empty file ``PATH.reached``
+and goes on once ``PATH`` is there.  ``NAME@N`` acts the Nth time only.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+ENVIRONMENT = "GRAMOPHONE_BARRIER"
+_POLL_S = 0.01
+_seen: dict[str, int] = {}
+
+
+def reach(name: str) -> None:
+    """Say that the process is at ``name``; does nothing unless a test asked for something."""
+    if ENVIRONMENT in os.environ:
+        _act(name, os.environ[ENVIRONMENT])
+
+
+def _act(name: str, wishes: str) -> None:
+    _seen[name] = _seen.get(name, 0) + 1
+    for wish in wishes.split(","):
+        place, _, action = wish.strip().partition(":")
+        at, _, nth = place.partition("@")
+        if at == name and (not nth or int(nth) == _seen[name]):
+            _do(action)
+
+
+def _do(action: str) -> None:
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "exit":
+        os._exit(70)
+    elif action == "hang":
+        while True:
+            time.sleep(3600)
+    elif action.startswith("wait="):
+        path = Path(action.removeprefix("wait="))
+        Path(f"{path}.reached").touch()
+        while not path.exists():
+            time.sleep(_POLL_S)
+    else:
+        raise ValueError(f"{ENVIRONMENT} asks for {action!r}; expected kill, exit, hang or wait=PATH")

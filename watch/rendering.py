@@ -1,0 +1,340 @@
+"""One request to one verdict, inside a worker: the stem is looked at, rendered, and published under a free name.
+
+What is the stem's own fault is `Failed`; what may pass by itself (a preset that is not there, a folder that cannot be
+written) is `Waiting`; a file that is not whole, or not the one that was sent, is `Incomplete`.
+"""
+
+import errno
+import json
+import os
+import re
+import stat
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from engine import audio
+from engine import device as devices
+from engine.errors import AudioError, DeviceError, EngineError
+from engine.settings import Settings
+from presets import resolve
+from presets.errors import PresetError
+from presets.library import Library
+from presets.preset import Preset
+from render import chain as chains
+from render import destination, outformat, stamps
+from render import job as jobs
+from render.chain import Chain
+from render.choices import Choices, Layer, chosen, command_line
+from render.errors import InputError, Mistake, PublishError, RenderError
+from render.events import Event
+from render.plan import Job
+from watch import albums, barriers, protocol
+from watch.protocol import Failed, Incomplete, Published, Started, Stem, Tell, Verdict, Waiting
+
+_Key = TypeVar("_Key")
+_Kept = TypeVar("_Kept")
+
+KEPT_PRESETS = 8
+KEPT_WISHES = 64
+_MOST_NAMES = 10_000
+# What a disk or a folder says that may say otherwise later: nothing that the stem could help.
+_PASSING = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTDIR", "ESTALE", "EFBIG", "ENODEV"),
+        *("ENXIO", "EMFILE", "ENFILE", "ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ETIMEDOUT", "EAGAIN", "EBUSY"),
+    )
+    if hasattr(errno, name)
+)
+_SOUNDFILE_SYSTEM = 2  # libsndfile's SF_ERR_SYSTEM: the system call failed, not the format
+
+
+class Held(Exception):
+    """The stem has to wait for ``cause``."""
+
+    def __init__(self, cause: str, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a folder and a sidecar wish of their stems, checked."""
+
+    layer: Layer
+    chain: Chain | None
+
+
+@dataclass(frozen=True)
+class KnownJob(Job):
+    """A job that reads its stem for its digest once."""
+
+    @cached_property
+    def _known(self) -> dict[str, Any]:
+        return super().inputs()
+
+    def inputs(self) -> dict[str, Any]:
+        """As `Job.inputs`, of the first time it was asked for."""
+        return self._known
+
+
+@dataclass
+class Renderer:
+    """Renders stems of one ``library``, keeping presets and wishes from one to the next."""
+
+    library: Library
+
+    def __post_init__(self) -> None:
+        self._presets: OrderedDict[tuple[resolve.BlendSpec, str], tuple[tuple[Any, ...], Preset]] = OrderedDict()
+        self._wishes: OrderedDict[str, Wishes] = OrderedDict()
+
+    def render(self, request: Stem, tell: Tell) -> Verdict:
+        """Render what ``request`` asks for; never raises but for an interrupt."""
+        try:
+            barriers.reach("worker-claimed")
+            if not _same(request):
+                return Incomplete(request.id, "changed after it had been still", changed=True)
+            return self._album(request, tell) if request.album else self._stem(request, tell)
+        # The worker boundary: whatever a stem does to us is its verdict, and the next one goes on.
+        except Exception as error:
+            return self._verdict(request, error)
+
+    def wishes(self, request: Stem) -> Wishes:
+        """The choices and the chain of ``request``; `Held` when there is a mistake in them."""
+        key = json.dumps([request.choices, request.chain, request.base])
+        if key in self._wishes:
+            self._wishes.move_to_end(key)
+            return self._wishes[key]
+        layer, mistakes = command_line(Choices(**request.choices))
+        layer = replace(layer, base=Path(request.base))
+        chain: Chain | None = None
+        if request.chain is not None:
+            chain, more = chains.parse(list(request.chain), file="", key="chain", folder=Path(request.base))
+            mistakes += more
+        if mistakes:
+            raise Held("config", _lines(mistakes))
+        wishes = Wishes(layer, chain)
+        if not chains.files(chain or ()):  # those have to be looked at every time
+            _keep(self._wishes, key, wishes, KEPT_WISHES)
+        return wishes
+
+    def preset(self, layer: Layer) -> tuple[Preset | None, str]:
+        """The preset that ``layer`` chooses, read again only when its files are others, and its label."""
+        value = layer.choices.preset
+        if value is None:
+            if layer.choices.amount != 0:
+                raise Held("preset", 'no preset is chosen; name the folder after one, or write preset = "NAME"')
+            return None, "dry"
+        try:
+            spec = resolve.parse(value)
+            base = layer.base
+            seen = tuple(_snapshot(resolve.file_of(part, self.library, base)) for part in spec.parts)
+            key = (spec, os.fspath(base or ""))
+            if key not in self._presets or self._presets[key][0] != seen:
+                _keep(self._presets, key, (seen, resolve.load_blend(spec, self.library, base=base)), KEPT_PRESETS)
+            self._presets.move_to_end(key)
+            return self._presets[key][1], spec.label
+        except PresetError as error:
+            raise Held("preset", str(error)) from error
+        except (OSError, ValueError, RuntimeError) as error:
+            raise Held("preset", f"preset {value!r} cannot be read: {error}") from error
+
+    def _stem(self, request: Stem, tell: Tell) -> Verdict:
+        wishes = self.wishes(request)
+        preset, label = self.preset(wishes.layer)
+        settings = _settings(wishes.layer, preset)
+        chain = wishes.chain
+        if chain is None:
+            chain = _preset_chain(preset)
+        try:
+            info = audio.probe(request.path)
+        except AudioError as error:
+            return Incomplete(request.id, str(error), changed=not _same(request))
+        if misfits := chains.misfits(chain, rate=info.rate, channels=info.channels):
+            return Failed(request.id, "; ".join(misfits))
+        layers = (wishes.layer,)
+        try:
+            form, _ = outformat.decide(layers, destination.beside(info.path), info, "")
+        except InputError as error:
+            raise Held("config", str(error)) from error
+        natural = request.place + outformat.suffix(form, info.path)
+        job = KnownJob(
+            index=1,
+            title=info.path.stem,
+            info=info,
+            root=Path(request.out),
+            output=Path(request.out, natural),
+            preset=preset,
+            label=label,
+            settings=settings,
+            chain=chain,
+            format=form,
+            overs=chosen(layers, "overs")[0] or "limit",
+            tail_samples=round((chosen(layers, "tail_s")[0] or 0.0) * info.rate),
+            overwrite=False,
+        )
+        _stay_inside(job)
+        tell(Started(request.id, job.duration_s, job.estimate_s))
+        barriers.reach("worker-started")
+        return self._publish(request, job)
+
+    def _publish(self, request: Stem, job: KnownJob) -> Verdict:
+        """Render ``job`` under the first name that is free, or find that it is there already."""
+        for target in _targets(request, job):
+            if target.output != job.output or target.overwrite:
+                job = _renamed(job, target.output, overwrite=target.overwrite)
+            if os.path.lexists(job.output):
+                if stamps.holds(job.output, job.inputs()):
+                    return _published(request, job, already=True)
+                if not job.overwrite:
+                    continue
+            try:
+                barriers.reach("worker-render")
+                jobs.render(job, on_event=_quiet)
+            except PublishError as error:
+                if isinstance(error.__cause__, FileExistsError):
+                    continue  # somebody was faster
+                raise
+            barriers.reach("worker-published")
+            return _published(request, job, already=False)
+        return Failed(request.id, f"{job.output} and {_MOST_NAMES} names like it are taken; clear the output folder")
+
+    def _album(self, request: Stem, tell: Tell) -> Verdict:
+        return albums.render(request, self.library, tell)
+
+    def _verdict(self, request: Stem, error: Exception) -> Verdict:
+        """What ``error`` says about the stem of ``request``, or about the world around it."""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, Held):
+            return Waiting(request.id, reason, error.cause)
+        if isinstance(error, InputError):
+            return Waiting(request.id, "; ".join(str(mistake) for mistake in error.mistakes), "config")
+        if not _same(request):
+            return Incomplete(request.id, f"changed while it was worked on ({reason})", changed=True)
+        if isinstance(error, DeviceError):
+            return Waiting(request.id, reason, "device")
+        if told := _passing(error):
+            # An input that has the right identity and cannot be read is kept from us as an output folder would be.
+            return Waiting(request.id, f"{reason}{told}", "output")
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return Failed(request.id, f"needs more memory than there is ({reason})", retry=True)
+        if isinstance(error, RenderError | EngineError | PresetError):
+            return Failed(request.id, reason)
+        return Failed(request.id, f"unexpected {type(error).__name__}: {reason}", retry=True)
+
+
+@dataclass(frozen=True)
+class _Target:
+    output: Path
+    overwrite: bool = False
+
+
+def _targets(request: Stem, job: Job) -> Iterator[_Target]:
+    """Where the output may go, best first: over our own earlier one, then names that are not to be avoided."""
+    natural = job.output
+    if request.mine is not None and request.mine_sha256 is not None:
+        mine = Path(request.mine)
+        alike = re.escape(natural.stem) + r"( \(\d+\))?" + re.escape(natural.suffix)
+        if mine.parent == natural.parent and re.fullmatch(alike, mine.name) and _holds(mine, request.mine_sha256):
+            yield _Target(mine, overwrite=True)
+    for number in range(request.number, request.number + _MOST_NAMES):
+        yield _Target(natural.with_name(protocol.numbered(natural.stem, number) + natural.suffix))
+
+
+def _published(request: Stem, job: KnownJob, *, already: bool) -> Published:
+    return Published(
+        request.id,
+        os.fspath(job.output),
+        stamps.file_digest(job.output),
+        job.length,
+        already,
+        source_sha256=job.inputs()["stem"],
+        preset_hash=job.inputs()["preset"] or "",
+    )
+
+
+def _renamed(job: KnownJob, output: Path, *, overwrite: bool) -> KnownJob:
+    renamed = replace(job, output=output, overwrite=overwrite)
+    vars(renamed)["_known"] = job.inputs()
+    return renamed
+
+
+def _stay_inside(job: Job) -> None:
+    """Refuse an output folder that a link leads out of its root."""
+    if not job.output.parent.resolve().is_relative_to(job.root.resolve()):
+        raise Held("output", f"{job.output} would leave the output folder {job.root} through a link; remove the link")
+
+
+def _settings(layer: Layer, preset: Preset | None) -> Settings:
+    names = ("amount", "mix", "quality", "seed", "device")
+    given = {name: value for name in names if (value := getattr(layer.choices, name)) is not None}
+    if preset is not None:
+        given.setdefault("amount", preset.card.amount)
+    devices.pick(given.get("device", "auto"))
+    return Settings(**given)
+
+
+def _preset_chain(preset: Preset | None) -> Chain:
+    if preset is None or not preset.card.chain:
+        return ()
+    chain, mistakes = chains.parse(preset.card.chain, file=f"preset {preset.name}", key="chain", folder=None)
+    if mistakes:
+        raise Held("preset", _lines(mistakes))
+    return chain
+
+
+def _lines(mistakes: list[Mistake]) -> str:
+    return "; ".join(str(mistake) for mistake in mistakes)
+
+
+def _passing(error: BaseException) -> str | None:
+    """What the system said when ``error`` comes of a disk or folder that may recover; None when it does not."""
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        seen.add(id(at))
+        if isinstance(at, OSError) and at.errno in _PASSING:
+            said = at.strerror or str(at)
+            return "" if said in str(error) else f" ({said})"
+        if getattr(at, "code", None) == _SOUNDFILE_SYSTEM:
+            return ""
+        at = at.__cause__ or at.__context__
+    return "" if "is the disk full?" in str(error) else None
+
+
+def _same(request: Stem) -> bool:
+    """Whether the file of ``request`` is still the one that was found."""
+    try:
+        status = os.lstat(request.path)
+    except OSError:
+        return False
+    found = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return stat.S_ISREG(status.st_mode) and found == (request.size, request.mtime_ns, request.inode)
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    try:
+        return stamps.file_digest(path) == sha256
+    except RenderError:
+        return False
+
+
+def _snapshot(path: Path) -> tuple[str, int, int, int, int]:
+    status = path.stat()
+    return os.fspath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _keep(kept: OrderedDict[_Key, _Kept], key: _Key, value: _Kept, most: int) -> None:
+    kept[key] = value
+    while len(kept) > most:
+        kept.popitem(last=False)
+
+
+def _quiet(event: Event) -> None:
+    """Progress inside a stem is nobody's business here."""
