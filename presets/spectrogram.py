@@ -5,6 +5,7 @@ sine keeps its level wherever it lies. Each column is the mean of the frames it 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,24 +44,40 @@ def of_samples(samples: Any, rate: int) -> Image:
     Channels are averaged in power. A full-scale sine is about 0 dB; samples that are not finite count as silence,
     those beyond a million times full scale as that.
     """
-    audio = np.nan_to_num(np.atleast_2d(np.asarray(samples, dtype=np.float32)), nan=0.0, posinf=0.0, neginf=0.0)
-    audio = audio.clip(-1e6, 1e6)
-    length = audio.shape[-1]
+    audio = np.atleast_2d(np.asarray(samples, dtype=np.float32))
+    return of_spans(lambda start, count: audio[:, start : start + count], audio.shape[-1], rate)
+
+
+def of_spans(read: Callable[[int, int], Any], length: int, rate: int) -> Image:
+    """The image of ``length`` samples that ``read(start, count)`` gives, ``[channels, count]``, span after span.
+
+    The same as `of_samples` makes of all of them, in memory that does not grow with the length.
+    """
     size = max(64, 1 << round(math.log2(rate * WINDOW_S)))
     hop = max(size // 4, math.ceil(length / _MAX_FRAMES))
     frames = max(1, math.ceil(length / hop))
     columns = min(frames, COLUMNS)
-    padded = np.pad(audio, ((0, 0), (size // 2, size // 2 + hop)))
-    view = np.lib.stride_tricks.sliding_window_view(padded, size, axis=-1)[:, ::hop][:, :frames]
     window = np.hanning(size).astype(np.float32) * np.float32(4 / size)
     column = np.arange(frames) * columns // frames
     power = np.zeros((columns, size // 2 + 1), np.float32)
-    for start in range(0, frames, _BLOCK_FRAMES):
-        block = np.abs(np.fft.rfft(view[:, start : start + _BLOCK_FRAMES] * window)) ** 2
-        here, firsts = np.unique(column[start : start + _BLOCK_FRAMES], return_index=True)
+    for first in range(0, frames, _BLOCK_FRAMES):
+        count = min(_BLOCK_FRAMES, frames - first)
+        audio = _span(read, first * hop - size // 2, (count - 1) * hop + size, length)
+        view = np.lib.stride_tricks.sliding_window_view(audio, size, axis=-1)[:, ::hop]
+        block = np.abs(np.fft.rfft(view * window)) ** 2
+        here, firsts = np.unique(column[first : first + count], return_index=True)
         power[here] += np.add.reduceat(block.mean(0), firsts, axis=0)
     power /= np.bincount(column, minlength=columns)[:, None].astype(np.float32)
     return _image(power.T, rate, length / rate)
+
+
+def _span(read: Callable[[int, int], Any], start: int, count: int, length: int) -> Floats:
+    """Samples ``start`` to ``start + count`` ``[channels, count]``, silence outside of the file and for nonsense."""
+    low, high = min(max(0, start), length), max(0, min(start + count, length))
+    found = np.asarray(read(low, max(0, high - low)), dtype=np.float32)
+    found = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0).clip(-1e6, 1e6)
+    before = min(count, max(0, -start))
+    return np.pad(found, ((0, 0), (before, count - before - found.shape[-1])))
 
 
 def of_magnitudes(magnitudes: Any, rate: int) -> Image:

@@ -105,6 +105,21 @@ def test_pictures_have_the_width_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("layout", "gains"), [("stacked", (1, 0.03)), ("stacked", (0.03, 1)), ("beside", (1, 0.03))])
+def test_a_long_sound_is_drawn_span_by_span() -> None:
+    """Drawn from spans of a file the image is the one of all its samples, and no span is longer than 10 s."""
+    samples = np.random.default_rng(0).standard_normal((2, 40 * RATE)).astype(np.float32)
+    asked: list[int] = []
+
+    def read(start: int, count: int) -> np.ndarray:
+        asked.append(count)
+        assert 0 <= start <= start + count <= samples.shape[1]
+        return samples[:, start : start + count]
+
+    image = spectrogram.of_spans(read, samples.shape[1], RATE)
+    np.testing.assert_array_equal(image.levels_db, spectrogram.of_samples(samples, RATE).levels_db)
+    assert max(asked) < 10 * RATE
+
+
 def test_before_and_after_share_one_scale(layout: picture.Layout, gains: tuple[float, float]) -> None:
     """The quieter of the two is darker, whichever it is: the levels can be compared by eye."""
     before, after = (gain * sine(440) for gain in gains)
