@@ -13,6 +13,10 @@ class ChainError(RenderError):
     """A plugin of a chain cannot do its work on this stem."""
 
 
+class MidiError(RenderError):
+    """A MIDI file cannot be read, or has nothing of what is asked of it."""
+
+
 class PublishError(RenderError):
     """An output cannot be put in its place."""
 
