@@ -1,0 +1,88 @@
+"""What all tests share: plugins that are compiled once, from the sources in `tests/plugins`."""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+_SOURCES = Path(__file__).parent / "plugins"
+_DPF = Path("/usr/share/dpf/distrho")
+
+
+@dataclass(frozen=True)
+class _Fixture:
+    """A plugin to build: its source, its channels and what else is defined for the compiler."""
+
+    source: str
+    channels: int = 2
+    defines: Mapping[str, int] = field(default_factory=dict)
+
+
+_FIXTURES = {
+    "GramoGain": _Fixture("gain"),
+    "GramoMono": _Fixture("mono", 1),
+    "GramoUnder": _Fixture("misreport", defines={"FIXTURE_REPORTED": 0}),
+    "GramoOver": _Fixture("misreport", defines={"FIXTURE_REPORTED": 1000}),
+    "GramoCrash": _Fixture("faulty", defines={"FIXTURE_FAULT": 1}),
+    "GramoHang": _Fixture("faulty", defines={"FIXTURE_FAULT": 2}),
+    "GramoNan": _Fixture("faulty", defines={"FIXTURE_FAULT": 3}),
+    "GramoBorn": _Fixture("faulty", defines={"FIXTURE_FAULT": 4}),
+    "GramoSine": _Fixture("sine", defines={"FIXTURE_IS_SYNTH": 1}),
+}
+
+
+@pytest.fixture(scope="session")
+def plugin_folder(pytestconfig: pytest.Config) -> Path:
+    """A folder with the fixture plugins as NAME.vst3: GramoGain, GramoMono, GramoSine, GramoCrash and more.
+
+    Kept under pytest's cache until a source changes. Skipped where there is no compiler or no DPF.
+    """
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the fixture plugins are built for Linux only")
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ here; the fixture plugins cannot be compiled")
+    if not (_DPF / "DistrhoPluginMain.cpp").is_file():
+        pytest.skip("no DPF here (Debian's dpf-source); the fixture plugins cannot be compiled")
+    assert pytestconfig.cache is not None
+    return _built(pytestconfig.cache.mkdir("fixture-plugins"))
+
+
+def _built(cache: Path) -> Path:
+    digest = hashlib.sha256(repr(_FIXTURES).encode() + _compiler("GramoGain", _FIXTURES["GramoGain"])[0].encode())
+    for path in sorted(_SOURCES.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    folder = cache / digest.hexdigest()[:16]
+    if not folder.is_dir():
+        # Beside its place, so that two sessions at once each find a whole folder.
+        with tempfile.TemporaryDirectory(dir=cache) as name:
+            for plugin, fixture in _FIXTURES.items():
+                binary = Path(name, "made", f"{plugin}.vst3", "Contents", f"{platform.machine()}-linux", f"{plugin}.so")
+                binary.parent.mkdir(parents=True)
+                subprocess.run([*_compiler(plugin, fixture), "-o", str(binary)], check=True, timeout=300)
+            try:
+                Path(name, "made").rename(folder)
+            except OSError:
+                assert folder.is_dir()
+    return folder
+
+
+def _compiler(plugin: str, fixture: _Fixture) -> list[str]:
+    defines = {"FIXTURE_CHANNELS": fixture.channels, "FIXTURE_IS_SYNTH": 0, **fixture.defines}
+    return [
+        os.environ.get("CXX", "g++"),
+        *("-std=gnu++14", "-O1", "-w", "-fPIC", "-shared", "-fvisibility=hidden"),
+        f'-DFIXTURE_NAME="{plugin}"',
+        *(f"-D{name}={value}" for name, value in defines.items()),
+        "-DDISTRHO_PLUGIN_TARGET_VST3",
+        *(f"-I{folder}" for folder in (_SOURCES, _DPF)),
+        str(_SOURCES / f"{fixture.source}.cpp"),
+        str(_DPF / "DistrhoPluginMain.cpp"),
+    ]

@@ -1,0 +1,21 @@
+// What DPF wants to know of a plugin before it is compiled; a source may define any of it before it includes this.
+#ifndef DISTRHO_PLUGIN_INFO_H_INCLUDED
+#define DISTRHO_PLUGIN_INFO_H_INCLUDED
+
+#define DISTRHO_PLUGIN_BRAND "Gramophone Tests"
+#define DISTRHO_PLUGIN_NAME FIXTURE_NAME
+#define DISTRHO_PLUGIN_URI "urn:gramophone:tests:" FIXTURE_NAME
+#define DISTRHO_PLUGIN_HAS_UI 0
+#define DISTRHO_PLUGIN_IS_RT_SAFE 1
+#define DISTRHO_PLUGIN_WANT_LATENCY 1
+
+#if FIXTURE_IS_SYNTH
+#define DISTRHO_PLUGIN_IS_SYNTH 1
+#define DISTRHO_PLUGIN_NUM_INPUTS 0
+#define DISTRHO_PLUGIN_NUM_OUTPUTS 2
+#else
+#define DISTRHO_PLUGIN_NUM_INPUTS FIXTURE_CHANNELS
+#define DISTRHO_PLUGIN_NUM_OUTPUTS FIXTURE_CHANNELS
+#endif
+
+#endif
