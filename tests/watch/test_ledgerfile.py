@@ -83,14 +83,27 @@ def test_another_writer_makes_it_wait_and_not_break(path: Path, ledger: Ledger) 
     one = _claimed(ledger)
     beside = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     beside.execute("BEGIN IMMEDIATE")
-    ledger._db.execute("PRAGMA busy_timeout = 20")
-    with pytest.raises(LedgerUnavailable, match="locked"):
-        ledger.failed(one.id, "why")
-    ledger._db.execute("PRAGMA busy_timeout = 10000")
     timer = threading.Timer(0.1, lambda: beside.execute("COMMIT"))
     timer.start()
     ledger.failed(one.id, "why")
     timer.join()
+    beside.execute("BEGIN IMMEDIATE")
+    ledger._db.execute("PRAGMA busy_timeout = 20")
+    with pytest.raises(LedgerUnavailable, match="locked"):
+        ledger.gone(one.id)
+    beside.close()
+    assert ledger.get(one.id).state == "failed"
+
+
+def test_what_a_transaction_read_stays_true_until_its_end(path: Path, ledger: Ledger) -> None:
+    """Between its look at a row and its step nobody else can write, or the step would have to be given up."""
+    one = _claimed(ledger)
+    beside = sqlite3.connect(path, isolation_level=None, timeout=0)
+    with ledger.transaction():
+        assert ledger.get(one.id).state == "claimed"
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            beside.execute("DELETE FROM stems")
+        ledger.failed(one.id, "why")
     beside.close()
     assert ledger.get(one.id).state == "failed"
 

@@ -177,7 +177,7 @@ def test_a_file_system_without_locks_is_told(path: Path, monkeypatch: pytest.Mon
 def test_children_do_not_inherit_it(path: Path) -> None:
     """A worker that outlives the daemon for a moment does not hold the lock for it."""
     with Lock.acquire(path, Path("/stems")):
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
     try:
         Lock.acquire(path, Path("/stems"), sleep=lambda _: None).release()
     finally:

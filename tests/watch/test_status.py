@@ -179,6 +179,17 @@ def test_the_reason_of_a_stem_that_stayed_goes_too(folder: Path, ledger: Ledger)
     assert list(aside.parent.iterdir()) == []
 
 
+def test_the_reason_of_another_stem_stays(folder: Path, ledger: Ledger) -> None:
+    """What lies in _failed under this stem's name may be its earlier content, which nobody asked to try again."""
+    aside = _put_aside(folder, ledger)
+    (folder / "tape/failed.wav").write_text("new")
+    row = ledger.of("tape/failed.wav")
+    assert row is not None
+    ledger.moved(row.id, None)
+    assert again.retry(folder, ledger).waiting == ("tape/failed.wav",)
+    assert sorted(path.name for path in aside.parent.iterdir()) == ["failed.wav", "failed.wav.txt"]
+
+
 def test_a_retry_overwrites_nothing(folder: Path, ledger: Ledger) -> None:
     """A new file in the old place stays, and so does the one put aside with its reason."""
     aside = _put_aside(folder, ledger)

@@ -34,8 +34,14 @@ def _words(line: str) -> list[str]:
             lambda m: bytes.fromhex(m[1][1:].decode()) if m[1][:1] == b"x" else m[1],
             quoted.encode(),
         )
-        words.append((raw.decode("utf-8", "surrogateescape") if quoted else plain).replace("%%", "%"))
-    return [words[0], *(word.replace("$$", "$") for word in words[1:])]
+        words.append(_single(raw.decode("utf-8", "surrogateescape") if quoted else plain, "%"))
+    return [words[0], *(_single(word, "$") for word in words[1:])]
+
+
+def _single(text: str, sign: str) -> str:
+    """``text`` with each doubled ``sign`` once; a sign alone would mean something to systemd."""
+    assert sign not in text.replace(sign * 2, "")
+    return text.replace(sign * 2, sign)
 
 
 def _value(unit: str, key: str) -> str:
