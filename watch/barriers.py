@@ -1,13 +1,16 @@
 """Places at which a test can stop or kill the process; each costs one look into the environment otherwise.
 
 ``GRAMOPHONE_BARRIER`` is ``NAME:ACTION``, several with commas between: ``kill`` ends the process by SIGKILL,
-``exit`` leaves it with status 70, ``hang`` stops it for good, and ``wait=PATH`` makes the empty file ``PATH.reached``
-and goes on once ``PATH`` is there.  ``NAME@N`` acts the Nth time only.
+``exit`` leaves it with status 70, ``hang`` sleeps for good and ``deaf`` does so without hearing an interrupt,
+``wait=PATH`` makes the empty file ``PATH.reached`` and goes on once ``PATH`` is there, and ``error=ENOSPC`` raises that
+`OSError`, ``error=ENOSPC=PATH`` as long as ``PATH`` is there.  ``NAME@N`` acts the Nth time only.
 """
 
+import errno
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ENVIRONMENT = "GRAMOPHONE_BARRIER"
@@ -31,17 +34,24 @@ def _act(name: str, wishes: str) -> None:
 
 
 def _do(action: str) -> None:
+    what, _, argument = action.partition("=")
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif action == "exit":
         os._exit(70)
-    elif action == "hang":
+    elif action in ("hang", "deaf"):
         while True:
-            time.sleep(3600)
-    elif action.startswith("wait="):
-        path = Path(action.removeprefix("wait="))
-        Path(f"{path}.reached").touch()
-        while not path.exists():
+            with suppress(*([KeyboardInterrupt] if action == "deaf" else [])):
+                time.sleep(3600)
+    elif what == "error":
+        name, _, path = argument.partition("=")
+        if not path or Path(path).exists():
+            number = getattr(errno, name)
+            raise OSError(number, os.strerror(number))
+    elif what == "wait":
+        gate = Path(argument)
+        Path(f"{gate}.reached").touch()
+        while not gate.exists():
             time.sleep(_POLL_S)
     else:
-        raise ValueError(f"{ENVIRONMENT} asks for {action!r}; expected kill, exit, hang or wait=PATH")
+        raise ValueError(f"{ENVIRONMENT} asks for {action!r}; expected kill, exit, hang, deaf, wait=PATH or error=NAME")

@@ -156,6 +156,11 @@ class Pool:
         return sum(len(place.sent) for place in self._places)
 
     @property
+    def ahead(self) -> bool:
+        """Whether every worker has stems before it that it has not begun."""
+        return all(len(place.sent) > 1 for place in self._places)
+
+    @property
     def room(self) -> int:
         """How many stems can be sent now."""
         return 0 if self._stopping else sum(place.room for place in self._places)

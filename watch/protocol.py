@@ -148,6 +148,6 @@ def _read(text: bytes, kinds: Mapping[str, type]) -> Any:
         kind = kinds[name]
         lists = {f.name for f in fields(kind) if isinstance(values.get(f.name), list)}
         return kind(**{key: tuple(value) if key in lists else value for key, value in values.items()})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         expected = ", ".join(kinds)
         raise ProtocolError(f"found the line {text[:80]!r}; expected a record of {expected}") from error

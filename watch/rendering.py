@@ -219,7 +219,7 @@ class Renderer:
             return Incomplete(request.id, f"changed while it was worked on ({reason})", changed=True)
         if isinstance(error, DeviceError):
             return Waiting(request.id, reason, "device")
-        if told := _passing(error):
+        if (told := _passing(error)) is not None:
             # An input that has the right identity and cannot be read is kept from us as an output folder would be.
             return Waiting(request.id, f"{reason}{told}", "output")
         if isinstance(error, MemoryError | torch.OutOfMemoryError):

@@ -38,6 +38,7 @@ TICK_S = 0.5
 _SCAN_GAP_S, _SCAN_SHARE = 0.05, 4.0
 _RESCAN_SHARE = 200.0
 _LEDGER_AGAIN_S = 1.0
+_GROUP_S = 0.02
 _WORLD_S = 60.0
 _NOTED_AT_ONCE = 500
 
@@ -84,11 +85,11 @@ class Service:
         self._outs: set[Path] = {root / names.OUT}
         self._world: object = None
         self._scan_at, self._scanned_at, self._scan_took_s, self._rescan_at = 0.0, -1e9, 0.0, 0.0
-        self._ledger_at = 0.0
+        self._ledger_at = self._round_at = 0.0
         self._draining_since: float | None = None
         self._told: dict[str, str] = {}
         self._status_at = 0.0
-        self._late = False
+        self._late, self._starved = False, True
         self._pool = pool(self._settings, wake.fileno())
         self._apply(self._settings)
 
@@ -107,14 +108,19 @@ class Service:
                     self._scan_at = min(self._scan_at, self._clock())
                 if self._wishes.reload:
                     self._reload()
-                if self._clock() >= self._ledger_at:
+                if self._clock() >= max(self._ledger_at, self._group_until()):
                     self._guarded(self._round)
             return self._end()
         finally:
             self._pool.stop(0.0)
 
+    def _group_until(self) -> float:
+        """While workers have enough to do, answers gather for a moment: one transaction is as dear as twenty."""
+        return self._round_at + _GROUP_S if self._pool.ahead and not self._wishes.stops else 0.0
+
     def _round(self) -> None:
         """One turn of the loop, as far as the ledger lets it."""
+        self._round_at = self._clock()
         self._book.write()
         if self._clock() >= self._due_scan():
             self._look()
@@ -246,12 +252,10 @@ class Service:
         self._say("space", short)
         if short or self._book.behind or not self._pool.room:
             return
-        due = self._ledger.next_due()
-        if due is None or due > self._clock():
-            return
         sent: list[Stem] = []
         with self._ledger.transaction():
             rows = self._ledger.claim(self._pool.room, self._owner)
+            self._starved = not rows
             sent += [request for row in rows if (request := self._request(row))]
         if sent:
             barriers.reach("daemon-claimed")
@@ -341,8 +345,8 @@ class Service:
         else:
             times.append(self._due_scan())
             if self._book.behind:
-                return 0.0
-        if self._draining_since is None and self._pool.room and not self._told.get("space"):
+                times.append(max(now, self._group_until()))
+        if self._draining_since is None and self._pool.room and self._starved and not self._told.get("space"):
             try:
                 due = self._ledger.next_due()
             except WatchError:

@@ -287,8 +287,8 @@ def assert_invariant(folder: Path, *, settled: bool = True) -> None:
             assert source.exists() or not settled, f"{row.relative} is {row.state} and its source is not there"
     if settled:
         known = {row.relative for row in rows if row.state != "gone"}
-        there = {name for name in listed(folder) if names.is_input(name)}
-        assert there <= known, f"nobody knows {sorted(there - known)}"
+        unknown = {name for name in listed(folder) if names.is_input(name)} - known
+        assert not unknown, f"nobody knows {sorted(unknown)}"
 
 
 @pytest.fixture(scope="session")
