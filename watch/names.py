@@ -39,6 +39,8 @@ _UNFINISHED = (
 )
 # How many parts of a folder's name may end in digits; each doubles the ways to read it as a blend.
 _MAX_PARTS = 8
+# What follows the last dot of a name is no ending when it is longer.
+_MAX_ENDING = 16
 _DIGITS = re.compile(r"[0-9]{1,2}\Z")
 
 Kind = Literal["stem", "album", "config", "sidecar"]
@@ -169,8 +171,7 @@ def folder_place(folder: str) -> PurePosixPath:
 
 
 def _fill(part: str, values: Mapping[str, str | int]) -> str:
-    # A slash would make folders of one name; `naming.component` takes care of all else.
-    return part.format_map({k: v if isinstance(v, int) else v.replace("/", "_") for k, v in values.items()})
+    return part.format_map(values)
 
 
 def unused(path: PurePosixPath, taken: Callable[[str], bool]) -> PurePosixPath:
@@ -213,7 +214,7 @@ def aside(relative: str, number: int = 1) -> str:
     if number < 2:
         return relative
     folder, slash, name = relative.rpartition("/")
-    suffix = ending(name)
+    suffix = ending(name) if len(ending(name)) <= _MAX_ENDING else ""
     bare = name[: len(name) - len(suffix)]
     tail = f" ({number}){suffix}"
     return f"{folder}{slash}{_cut(bare, NAME_BYTES - len(_bytes(tail)))}{tail}"

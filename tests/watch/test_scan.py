@@ -4,6 +4,7 @@ import builtins
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,24 @@ def test_many_stems_cost_one_listing_a_folder_and_no_open(tmp_path: Path, monkey
     monkeypatch.undo()
     assert len(result.found) == 300
     assert len(listed) == 4
+
+
+def test_content_that_is_written_over_is_seen_however_its_times_are_set(tmp_path: Path) -> None:
+    """A program that keeps the size and puts the old time back has still changed the file, and a rename over it too."""
+    vox = put(tmp_path / "tape" / "vox.wav", b"sound")
+    first = scan(tmp_path).found[0].snapshot
+    for _ in range(100):  # the file system's clock may stand still for some milliseconds
+        put(vox, b"noise")
+        os.utime(vox, ns=(first.mtime_ns, first.mtime_ns))
+        second = scan(tmp_path).found[0].snapshot
+        if second != first:
+            break
+        time.sleep(0.01)
+    assert second != first
+    assert (second.size, second.mtime_ns) == (first.size, first.mtime_ns)
+    other = put(tmp_path / "other", b"sound")
+    other.rename(vox)
+    assert scan(tmp_path).found[0].snapshot.inode not in (first.inode, second.inode)
 
 
 def test_one_file_is_looked_at_again(tmp_path: Path) -> None:
