@@ -2,38 +2,34 @@
 
 Self-contained: pictures and sound are inside as base64 and a content security policy forbids every request, so that
 the page can be sent to somebody. A player runs both sides together and switches between them without losing the place.
+Of long files a stretch is inside; the whole of them is played from the files themselves, where these are still there.
 """
 
-import base64
-import io
-import math
-import tempfile
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
-import numpy as np
-import torch
-from matplotlib import image as images
-from torch import Tensor
 
 from engine import audio
-from presets import spectrogram
+from render import portrait
 from render.errors import RenderError
+from render.portrait import Portrait
 
-RANGE_DB = 80
-HEARD_RATE_HZ = 48000
 LONGEST_S = 30.0
-_FLAC_CHANNELS = 8
-_TICKS_HZ = (100, 300, 1000, 3000, 10000, 30000)
 _TEMPLATES = Path(__file__).parent / "templates"
+_PLAYABLE = ("WAV", "WAVEX", "FLAC", "MP3", "OGG")
 
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One thing to hear: the file ``before``, and ``after`` where something was done to it; ``facts`` say what."""
+    """One thing to hear: the file ``before``, and ``after`` where something was done to it; ``facts`` say what.
+
+    ``figures`` are what was measured of each of the two, for the table. Without ``shown`` there is only the table.
+    """
 
     title: str
     before: Path
@@ -41,6 +37,9 @@ class Exhibit:
     labels: tuple[str, str] = ("stem", "styled")
     facts: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    figures: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    portraits: Sequence[Portrait] = ()
+    shown: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,110 +55,100 @@ class Content:
     about: Mapping[str, str] = field(default_factory=dict)
 
 
-def html(content: Content, *, longest_s: float = LONGEST_S) -> str:
+def html(content: Content, *, longest_s: float = LONGEST_S, folder: Path | None = None) -> str:
     """The page as text. Of files longer than ``longest_s`` seconds it holds the loudest stretch of that length.
 
+    With ``folder``, where the page will lie, the files themselves are linked too, and long ones can be played whole.
     `AudioError` for a file that cannot be read; `RenderError` when the two sides of an exhibit do not line up.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    exhibits = [_exhibit(exhibit, longest_s, folder) for exhibit in content.exhibits]
     return environment.get_template("page.html").render(
         title=content.title,
         lead=content.lead,
         columns=content.columns,
         failures=content.failures,
         about=content.about,
-        exhibits=[_exhibit(exhibit, longest_s) for exhibit in content.exhibits],
-        references=[_exhibit(exhibit, longest_s) for exhibit in content.references],
-        range_db=RANGE_DB,
+        exhibits=exhibits,
+        figures=list(dict.fromkeys(name for exhibit in content.exhibits for name in exhibit.figures)),
+        references=[_exhibit(exhibit, longest_s, folder) for exhibit in content.references],
+        linked=any(side["place"] for exhibit in exhibits for side in exhibit["sides"]),
+        range_db=portrait.RANGE_DB,
     )
 
 
-def _exhibit(exhibit: Exhibit, longest_s: float) -> dict[str, Any]:
-    paths = [exhibit.before] if exhibit.after is None else [exhibit.before, exhibit.after]
-    sounds = [audio.read(path) for path in paths]
-    rate, length = sounds[0].rate, max(sound.samples.shape[1] for sound in sounds)
-    for path, sound in zip(paths, sounds, strict=True):
-        if sound.rate != rate:
+def portraits(before: Path, after: Path | None) -> tuple[Portrait, ...]:
+    """The portraits of both sides of an exhibit, on one axis of time: a chain may ring out past the stem's end.
+
+    `AudioError` for a file that cannot be read; `RenderError` for sides of different rates.
+    """
+    paths = [before] if after is None else [before, after]
+    infos = [audio.probe(path) for path in paths]
+    for path, info in zip(paths, infos, strict=True):
+        if info.rate != infos[0].rate:
             raise RenderError(
-                f"{path} is at {sound.rate} Hz; expected {rate} Hz as {exhibit.before}, so that the two can be compared"
+                f"{path} is at {info.rate} Hz; expected {infos[0].rate} Hz as {before}, so that the two can be compared"
             )
-    # A chain may ring out past the stem's end: the players need both sides equally long.
-    padded = [torch.nn.functional.pad(sound.samples, (0, length - sound.samples.shape[1])) for sound in sounds]
-    span = _loudest(padded[0], rate, longest_s)
-    pictures = [spectrogram.of_samples(samples[:, span], rate) for samples in padded]
-    top_db = max(picture.top_db for picture in pictures)
+    length = max(info.frames for info in infos)
+    return tuple(portrait.of_file(path, length=length) for path in paths)
+
+
+def _exhibit(exhibit: Exhibit, longest_s: float, folder: Path | None) -> dict[str, Any]:
+    seen = exhibit.portraits or portraits(exhibit.before, exhibit.after)
+    rate, length = seen[0].info.rate, max(one.info.frames for one in seen)
+    start, count = 0, length
+    if length > longest_s * rate:
+        start, count = portrait.loudest(seen[0], longest_s)
+    part = count < length
+    top_db = max(one.picture.top_db for one in seen)
     notes = [exhibit.note] if exhibit.note else []
-    if span.stop - span.start < length:
-        notes.append(f"Heard here: {span.start / rate:.1f} to {span.stop / rate:.1f} s.")
-    if sounds[0].samples.shape[0] > _FLAC_CHANNELS:
-        notes.append(f"Heard here in mono; the file has {sounds[0].samples.shape[0]} channels.")
+    if part and count and exhibit.shown:
+        notes.append(f"Heard here: {start / rate:.1f} to {(start + count) / rate:.1f} s.")
+    channels = seen[0].info.channels
+    if channels > portrait.FLAC_CHANNELS and exhibit.shown:
+        notes.append(f"Heard here in mono; the file has {channels} channels.")
+    whole = folder is not None and part and all(one.info.format.container in _PLAYABLE for one in seen)
+    sides = [
+        {
+            "label": label,
+            "name": one.info.path.name,
+            "duration": f"{one.info.duration_s:.2f} s",
+            "level": decibels(one.level_db),
+            "peak": decibels(one.peak_db),
+            "figures": {name: values[number] for name, values in exhibit.figures.items() if number < len(values)},
+            "link": _link(one.info.path, folder) if folder else "",
+            "place": _link(one.info.path, folder) if folder and whole and exhibit.shown else "",
+            "picture": portrait.png(one.picture, top_db) if exhibit.shown else "",
+            "ticks": portrait.ticks(one.picture),
+            "sound": portrait.flac(one.info.path, start, count) if exhibit.shown and count else "",
+        }
+        for number, (label, one) in enumerate(zip(exhibit.labels, seen, strict=False))
+    ]
     return {
         "title": exhibit.title,
         "facts": exhibit.facts,
         "note": " ".join(notes),
-        "duration": f"{sounds[-1].duration_s:.2f} s",
-        "duration_s": (span.stop - span.start) / rate,
-        "sides": [
-            {
-                "label": label,
-                "name": path.name,
-                "duration": f"{sound.duration_s:.2f} s",
-                "level": _decibels(float(sound.samples.double().square().mean().sqrt())),
-                "peak": _decibels(float(sound.samples.abs().max())),
-                "picture": _png(picture, top_db),
-                "ticks": _ticks(picture),
-                "sound": _flac(samples[:, span], rate),
-            }
-            for label, path, sound, samples, picture in zip(
-                exhibit.labels, paths, sounds, padded, pictures, strict=False
-            )
-        ],
+        "duration": f"{seen[-1].info.duration_s:.2f} s",
+        "total_s": length / rate,
+        "begin_s": start / rate,
+        "length_s": count / rate,
+        "part": part,
+        "shown": exhibit.shown,
+        "sides": sides,
     }
 
 
-def _loudest(samples: Tensor, rate: int, longest_s: float) -> slice:
-    """The span of ``longest_s`` seconds with the most energy, to a tenth of a second."""
-    length, block = samples.shape[1], max(1, rate // 10)
-    count = math.ceil(longest_s * 10)
-    if length <= count * block:
-        return slice(0, length)
-    energy = samples[:, : length // block * block].double().square().sum(0).reshape(-1, block).sum(1).cumsum(0)
-    windows = energy[count - 1 :].clone()
-    windows[1:] -= energy[:-count]
-    start = int(windows.argmax()) * block
-    return slice(start, start + count * block)
-
-
-def _decibels(value: float) -> str:
+def decibels(value: float | None, silent: str = "silent") -> str:
+    """``value`` dB with one decimal and a minus sign, or ``silent`` for None."""
     # Adding 0.0 turns a rounded −0.0 into 0.0.
-    return f"{round(20.0 * math.log10(value), 1) + 0.0:.1f}".replace("-", "−") if value > 0.0 else "silent"
+    return silent if value is None else f"{round(value, 1) + 0.0:.1f}".replace("-", "−")
 
 
-def _png(picture: spectrogram.Image, top_db: float) -> str:
-    file = io.BytesIO()
-    levels = np.clip(picture.levels_db, top_db - RANGE_DB, top_db)
-    images.imsave(file, levels, vmin=top_db - RANGE_DB, vmax=top_db, cmap="magma", origin="lower", format="png")
-    return base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def _ticks(picture: spectrogram.Image) -> list[dict[str, str]]:
-    low, high = math.log(picture.lowest_hz), math.log(picture.highest_hz)
-    places = {hz: (math.log(hz) - low) / (high - low) for hz in _TICKS_HZ}
-    return [
-        {"percent": f"{100.0 * place:.2f}", "text": f"{hz} Hz" if hz < 1000 else f"{hz // 1000} kHz"}
-        for hz, place in places.items()
-        if 0.04 < place < 0.96
-    ]
-
-
-def _flac(samples: Tensor, rate: int) -> str:
-    if samples.shape[0] > _FLAC_CHANNELS:
-        samples = samples.mean(0, keepdim=True)
-    if rate > HEARD_RATE_HZ:
-        samples, rate = audio.resample(samples, rate, HEARD_RATE_HZ), HEARD_RATE_HZ
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "heard.flac"
-        audio.write(path, samples, rate, audio.Format("FLAC", "PCM_16"))
-        return base64.b64encode(path.read_bytes()).decode("ascii")
+def _link(path: Path, folder: Path) -> str:
+    try:
+        place = Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # on another drive of Windows
+        return path.resolve().as_uri()
+    return quote(place if place.startswith("..") else f"./{place}", errors="surrogateescape", encoding="utf-8")
