@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import jinja2
 
-from engine import audio
 from render import portrait
 from render.errors import RenderError
 from render.portrait import Portrait
@@ -80,29 +79,31 @@ def html(content: Content, *, longest_s: float = LONGEST_S, folder: Path | None 
 
 
 def portraits(before: Path, after: Path | None) -> tuple[Portrait, ...]:
-    """The portraits of both sides of an exhibit, on one axis of time: a chain may ring out past the stem's end.
+    """What is measured of both sides of an exhibit.
 
     `AudioError` for a file that cannot be read; `RenderError` for sides of different rates.
     """
-    paths = [before] if after is None else [before, after]
-    infos = [audio.probe(path) for path in paths]
-    for path, info in zip(paths, infos, strict=True):
-        if info.rate != infos[0].rate:
+    seen = tuple(portrait.of_file(path) for path in ([before] if after is None else [before, after]))
+    rate = seen[0].info.rate
+    for one in seen:
+        if one.info.rate != rate:
             raise RenderError(
-                f"{path} is at {info.rate} Hz; expected {infos[0].rate} Hz as {before}, so that the two can be compared"
+                f"{one.info.path} is at {one.info.rate} Hz; expected {rate} Hz as {before}, "
+                "so that the two can be compared"
             )
-    length = max(info.frames for info in infos)
-    return tuple(portrait.of_file(path, length=length) for path in paths)
+    return seen
 
 
 def _exhibit(exhibit: Exhibit, longest_s: float, folder: Path | None) -> dict[str, Any]:
     seen = exhibit.portraits or portraits(exhibit.before, exhibit.after)
+    # A chain may ring out past the stem's end: both sides are shown and heard equally long.
     rate, length = seen[0].info.rate, max(one.info.frames for one in seen)
     start, count = 0, length
     if length > longest_s * rate:
         start, count = portrait.loudest(seen[0], longest_s)
     part = count < length
-    top_db = max(one.picture.top_db for one in seen)
+    pictures = [portrait.drawn(one.info.path, length) for one in seen] if exhibit.shown else []
+    top_db = max((picture.top_db for picture in pictures), default=0.0)
     notes = [exhibit.note] if exhibit.note else []
     if part and count and exhibit.shown:
         notes.append(f"Heard here: {start / rate:.1f} to {(start + count) / rate:.1f} s.")
@@ -120,8 +121,8 @@ def _exhibit(exhibit: Exhibit, longest_s: float, folder: Path | None) -> dict[st
             "figures": {name: values[number] for name, values in exhibit.figures.items() if number < len(values)},
             "link": _link(one.info.path, folder) if folder else "",
             "place": _link(one.info.path, folder) if folder and whole and exhibit.shown else "",
-            "picture": portrait.png(one.picture, top_db) if exhibit.shown else "",
-            "ticks": portrait.ticks(one.picture),
+            "picture": portrait.png(pictures[number], top_db) if pictures else "",
+            "ticks": portrait.ticks(pictures[number]) if pictures else [],
             "sound": portrait.flac(one.info.path, start, count) if exhibit.shown and count else "",
         }
         for number, (label, one) in enumerate(zip(exhibit.labels, seen, strict=False))

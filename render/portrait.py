@@ -1,4 +1,4 @@
-"""A sound file as a page shows it: its levels, its picture and the stretch to hear, in memory that does not grow."""
+"""A sound file as a page shows it: its levels, its picture, the stretch to hear, in memory that does not grow."""
 
 import base64
 import io
@@ -35,14 +35,10 @@ class Portrait:
     level_db: float | None
     peak_db: float | None
     energy: Tensor
-    picture: spectrogram.Image
 
 
-def of_file(path: Path, *, length: int | None = None) -> Portrait:
-    """The portrait of the file at ``path``, its picture drawn over ``length`` samples, with silence at its end.
-
-    `AudioError` for a file that cannot be read.
-    """
+def of_file(path: Path) -> Portrait:
+    """What is measured of the file at ``path``; `AudioError` when it cannot be read."""
     with audio.Stem(path) as stem:
         step = max(1, round(_STEP_S * stem.rate))
         block = max(step, _BLOCK // step * step)
@@ -53,15 +49,18 @@ def of_file(path: Path, *, length: int | None = None) -> Portrait:
             power += float(square.sum())
             peak = max(peak, float(samples.abs().max()))
             energy.append(torch.nn.functional.pad(square, (0, -len(square) % step)).view(-1, step).sum(1))
-        whole = max(stem.samples, length or 0)
-        picture = spectrogram.of_spans(lambda start, count: _span(stem, start, count), whole, stem.rate)
         return Portrait(
             stem.info,
             10 * math.log10(power / (stem.samples * stem.channels)) if power > 0 else None,
             20 * math.log10(peak) if peak > 0 else None,
             torch.cat(energy),
-            picture,
         )
+
+
+def drawn(path: Path, length: int) -> spectrogram.Image:
+    """The picture of the file at ``path`` over ``length`` samples, with silence after its end."""
+    with audio.Stem(path) as stem:
+        return spectrogram.of_spans(lambda start, count: _span(stem, start, count), length, stem.rate)
 
 
 def loudest(portrait: Portrait, longest_s: float) -> tuple[int, int]:
