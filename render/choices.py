@@ -17,7 +17,7 @@ class Choices:
     """One choice for each thing that can be chosen; None leaves it to the next layer.
 
     ``bit_depth`` is source, 16, 24 or 32f; ``format`` is source, wav, aiff or flac; ``overs`` is limit, scale or
-    refuse; ``tail_s`` is in seconds.
+    refuse; ``tail_s`` is in seconds; ``tempo`` is the path of a MIDI file.
     """
 
     preset: Blend | None = None
@@ -30,6 +30,7 @@ class Choices:
     format: str | None = None
     overs: str | None = None
     tail_s: float | None = None
+    tempo: str | None = None
 
 
 NAMES = tuple(f.name for f in fields(Choices))

@@ -6,7 +6,7 @@ of lag and no maximum filter), made of the engine's own spectra: importing libro
 as a draft of forty seconds of sound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import torch
@@ -27,16 +27,24 @@ _RATE_HZ, _N_FFT, _OVERLAP, _BANDS = 11_025, 1024, 8, 40
 _RISE_DB, _RISE_TIMES, _HEARD_S = 1.0, 3.0, 0.25
 
 
-def cut_points(source: Source) -> list[float]:
+def cut_points(source: Source, better: Callable[[float], float | None] | None = None) -> list[float]:
     """Times in seconds, in order, at which ``source`` may well be cut: none or one within ± 0.5 s of each place.
 
-    A stem of one segment has none and is not read.
+    A stem of one segment has none and is not read, and it is not read around a place in seconds for which ``better``
+    knows a time in seconds within that reach: a bar, say.
     """
     places = grid(source.samples, source.rate)
     if len(places) == 3:
         return []
-    found = (_near(source, place) for place in places[1:-1])
-    return [cut / source.rate for cut in found if cut is not None]
+    cuts = []
+    for place in places[1:-1]:
+        cut = better(place / source.rate) if better else None
+        if cut is None:
+            near = _near(source, place)
+            cut = None if near is None else near / source.rate
+        if cut is not None:
+            cuts.append(cut)
+    return cuts
 
 
 def _near(source: Source, place: int) -> float | None:

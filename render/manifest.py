@@ -77,6 +77,9 @@ class _Sound(BaseModel):
         Annotated[float, Field(ge=0, le=60, strict=True, allow_inf_nan=False)] | None,
         Allowed("a number of seconds from 0 to 60"),
     ] = Field(default=None, description="Seconds kept after the stem's end while the chain rings out.")
+    tempo: Annotated[_Path | None, Allowed("the path of a MIDI file")] = Field(
+        default=None, description="A MIDI file with the tempo and markers; else the one beside the stem, if any."
+    )
 
 
 class AlbumTable(_Sound):

@@ -12,6 +12,7 @@ from presets.version import gramophone_version
 from render import chain as chains
 from render import estimate, stamps
 from render.chain import Chain
+from render.tempo import Song
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Job:
     """One stem to render: everything is decided.
 
     ``index`` counts from 1. ``output`` is below ``root``, the output folder. ``preset`` is None for a stem that is
-    not styled. ``length`` is the output's in samples, and ``done`` says that it is there already.
+    not styled. ``length`` is the output's in samples, and ``done`` says that it is there already. ``song`` has the bars
+    and markers at which the stem is best cut.
     """
 
     index: int
@@ -37,6 +39,7 @@ class Job:
     overwrite: bool
     done: bool = False
     notes: tuple[str, ...] = ()
+    song: Song | None = None
 
     @property
     def stem(self) -> Path:
@@ -96,6 +99,8 @@ class Job:
             "overs": self.overs,
             "tail_samples": self.tail_samples,
             "version": gramophone_version(),
+            # Only where there is one, so that what was rendered before there were any is still known.
+            **({"song": self.song.digest} if self.song and self.styled else {}),
         }
 
 

@@ -14,13 +14,14 @@ from presets.errors import PresetError
 from presets.library import Library
 from presets.preset import Preset
 from render import chain as chains
-from render import destination, manifest, outformat, stamps
+from render import destination, manifest, outformat, songs, stamps
 from render.chain import Chain
 from render.choices import Choices, Layer, chosen, command_line, of_table
 from render.destination import Destination
-from render.errors import InputError, Mistake, RenderError, nearest
+from render.errors import InputError, MidiError, Mistake, RenderError, nearest
 from render.naming import NamingError
 from render.plan import Job, Plan, Unreadable
+from render.tempo import Song
 
 DRY = "dry"
 _NO_CHOICES = Choices()
@@ -112,6 +113,7 @@ class _Planner:
     found: list[tuple[_Request, Job]] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     presets: dict[tuple[resolve.BlendSpec, Path | None], Preset | PresetError] = field(default_factory=dict)
+    songs: dict[Path, Song] = field(default_factory=dict)
 
     def wrong(self, file: str, key: str, message: str) -> None:
         """Note a mistake, once."""
@@ -126,6 +128,7 @@ class _Planner:
         preset, label = self._preset(request)
         settings = self._settings(request, preset)
         chain = self._chain(request, preset)
+        song, song_notes = self._song(request)
         if info is None:
             return
         self.inputs.append(info.path)
@@ -169,7 +172,8 @@ class _Planner:
             overs=chosen(request.layers, "overs")[0] or "limit",
             tail_samples=round(tail_s * info.rate),
             overwrite=self.overwrite,
-            notes=(*chains.notes(chain), *outformat.notes(info.format, form, request.layers)),
+            notes=(*chains.notes(chain), *outformat.notes(info.format, form, request.layers), *song_notes),
+            song=song,
         )
         self.found.append((request, job))
 
@@ -223,6 +227,20 @@ class _Planner:
         except PresetError as error:
             self.wrong(layer.file, layer.key("preset"), str(error))
             return None, DRY
+
+    def _song(self, request: _Request) -> tuple[Song | None, tuple[str, ...]]:
+        """The song that was chosen for the stem, or the one beside it, and what there is to note about that."""
+        value, layer = chosen(request.layers, "tempo")
+        if layer is None:
+            return songs.of_stem(request.stem)
+        path = (layer.base or Path()) / os.path.expanduser(value)  # noqa: PTH111 - Path raises for a stranger's home
+        try:
+            if path not in self.songs:
+                self.songs[path] = songs.chosen(path)
+            return self.songs[path], ()
+        except MidiError as error:
+            self.wrong(layer.file, layer.key("tempo"), f"{error}{_neighbour(path) if _mode(path) is None else ''}")
+            return None, ()
 
     def _load(self, spec: resolve.BlendSpec, base: Path | None) -> Preset | PresetError:
         try:

@@ -4,6 +4,7 @@ A tick is a fraction of a quarter note, as in a Standard MIDI File (MIDI 1.0, RP
 numbers and divided once at the end, so that they do not drift however many changes a song has.
 """
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -143,6 +144,11 @@ class Song:
     path: Path
     tempo: TempoMap
     markers: tuple[Marker, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """A sha256 of all that it says, which the notes in its file do not change."""
+        return hashlib.sha256(repr((self.tempo, self.markers)).encode()).hexdigest()
 
     def cut_near(self, seconds: float, reach_s: float) -> float | None:
         """The marker nearest to ``seconds`` and within ``reach_s`` of it, or else the bar that is, or None."""
