@@ -68,6 +68,11 @@ class Together:
             self._stopped = True
             self._changed.notify_all()
 
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` after `stop`."""
+        if self._stopped:
+            raise KeyboardInterrupt
+
     def solve(self, solver: Solver, works: Sequence[Work], tell: OnIterate) -> list[Tensor]:
         """``works`` of one segment each ``[1, channels, samples]`` restyled by ``solver``, alone or in company.
 
@@ -136,8 +141,7 @@ class Together:
         tells = {id(problem.owner): problem.tell for problem in group}
 
         def tell(iteration: int, iterations: int, loss: float) -> None:
-            if self._stopped:
-                raise KeyboardInterrupt
+            self.check()
             for one in tells.values():
                 one(iteration, iterations, loss)
 

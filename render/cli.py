@@ -64,6 +64,10 @@ def render(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that were made otherwise.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; write nothing.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, max=64, help="Stems side by side. [default: 1 on a CPU, 8 on a GPU]"),
+    ] = None,
     as_json: JsonOption = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the manifest's JSON Schema and stop.")] = False,
     debug: DebugOption = False,
@@ -98,7 +102,7 @@ def render(
             )
         if dry_run:
             raise typer.Exit(_show_plan(plan, as_json))
-        raise typer.Exit(_run(plan, as_json, debug))
+        raise typer.Exit(_run(plan, jobs, as_json, debug))
 
 
 @app.command()
@@ -161,11 +165,11 @@ def _show_plan(plan: "Plan", as_json: bool) -> int:
     return 1 if plan.unreadable else 0
 
 
-def _run(plan: "Plan", as_json: bool, debug: bool) -> int:
+def _run(plan: "Plan", jobs: int | None, as_json: bool, debug: bool) -> int:
     from render.batch import run
 
     with _terminable(), _watching(as_json) as (tell, events):
-        done = run(plan, on_event=tell)
+        done = run(plan, on_event=tell, side_by_side=jobs)
     return _finish(done, events, as_json, debug)
 
 

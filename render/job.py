@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine import audio, style
 from engine.events import Event as EngineEvent
+from engine.together import Together
 from render import cuts, host, spool, stamps
 from render.errors import RenderError
 from render.events import OnEvent, StemProgress, StemPublished
@@ -27,8 +28,12 @@ Clock = Callable[[], float]
 _BLOCK = 65_536
 
 
-def render(job: Job, *, on_event: OnEvent, clock: Clock = time.monotonic) -> StemPublished:
+def render(
+    job: Job, *, on_event: OnEvent, clock: Clock = time.monotonic, together: Together | None = None
+) -> StemPublished:
     """Render ``job`` and say what came of it; the engine's events go to ``on_event`` as `StemProgress`.
+
+    Its segments are solved ``together`` with those of other stems when there are such, each in a thread of its own.
 
     Raises `RenderError`, `EngineError` or `OSError`, and leaves nothing behind, when the stem cannot be read or
     changes meanwhile, the chain or the overs policy refuses, or the output cannot be written.
@@ -43,14 +48,14 @@ def render(job: Job, *, on_event: OnEvent, clock: Clock = time.monotonic) -> Ste
             raise RenderError(f"{job.stem} changed after the plan was made; render it again")
         with ExitStack() as work:
             waiting = work.enter_context(spool.beside(job.output, stem.channels)) if settling.waits else None
-            sound = work.enter_context(closing(_sound(job, stem, on_event)))
+            sound = work.enter_context(closing(_sound(job, stem, on_event, together)))
             blocks = wet.measured(settling.play(_exact(sound, file), waiting))
             if job.untouched and job.format == job.info.format:
                 for _ in blocks:  # all of it is heard, so that no damaged stem is passed on
                     pass
                 shutil.copyfile(job.stem, path)
             else:
-                _write(job, blocks, path)
+                _write(job, blocks, path, together)
         if _identity(job.stem) != before:
             raise RenderError(f"{job.stem} changed while it was rendered; wait until it is whole, then render it again")
         stamps.write(job.output, inputs, path)
@@ -72,16 +77,18 @@ def render(job: Job, *, on_event: OnEvent, clock: Clock = time.monotonic) -> Ste
     )
 
 
-def _write(job: Job, blocks: Iterator[Tensor], path: Path) -> None:
+def _write(job: Job, blocks: Iterator[Tensor], path: Path, together: Together | None) -> None:
     rate, channels, seed = job.info.rate, job.info.channels, job.settings.seed
     with audio.Writer(path, rate, channels, job.length, job.format, dither_seed=seed) as writer:
         for block in blocks:
+            if together is not None:
+                together.check()
             writer.write(block)
 
 
-def _sound(job: Job, stem: "_Measured", on_event: OnEvent) -> Generator[Tensor, None, None]:
+def _sound(job: Job, stem: "_Measured", on_event: OnEvent, together: Together | None) -> Generator[Tensor, None, None]:
     """What the job makes of its stem, before anything is done about overs."""
-    with closing(_styled(job, stem, on_event)) as wet:
+    with closing(_styled(job, stem, on_event, together)) as wet:
         if job.chain or job.tail_samples:
             tail = job.tail_samples
             yield from host.stream(wet, stem.rate, stem.channels, stem.samples, job.chain, tail_samples=tail)
@@ -89,7 +96,7 @@ def _sound(job: Job, stem: "_Measured", on_event: OnEvent) -> Generator[Tensor, 
             yield from wet
 
 
-def _styled(job: Job, stem: "_Measured", on_event: OnEvent) -> Generator[Tensor, None, None]:
+def _styled(job: Job, stem: "_Measured", on_event: OnEvent, together: Together | None) -> Generator[Tensor, None, None]:
     def tell(event: EngineEvent) -> None:
         on_event(StemProgress(job.index, event))
 
@@ -98,7 +105,8 @@ def _styled(job: Job, stem: "_Measured", on_event: OnEvent) -> Generator[Tensor,
             yield stem.read(at, min(_BLOCK, stem.samples - at))
         return
     target, done = job.preset.target, 0
-    for block in style.restyle_stream(stem, target, job.settings, tell, cuts=cuts.cut_points(stem)):
+    found = cuts.cut_points(stem)
+    for block in style.restyle_stream(stem, target, job.settings, tell, cuts=found, together=together):
         done += block.shape[-1]
         if block.dim() != 2 or len(block) != stem.channels or done > stem.samples or not bool(block.isfinite().all()):
             raise _nonsense(target.recipe, f"a block of {list(block.shape)}, or samples that are not finite", stem)

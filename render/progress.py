@@ -76,10 +76,10 @@ def outcome(event: StemPublished) -> str:
 
 
 class _Stem:
-    """How far the engine is with the current stem, from 0 to 1, and its last loss."""
+    """How far the engine is with a stem since ``began``, from 0 to 1, and its last loss."""
 
-    def __init__(self, started: StemStarted) -> None:
-        self.started = started
+    def __init__(self, started: StemStarted, began: float) -> None:
+        self.started, self.began = started, began
         self.fraction = 0.0
         self.loss: float | None = None
         self._segments = 1
@@ -107,17 +107,16 @@ class Lines:
         self._console = console
         self._clock = clock
         self._said = 0.0
-        self._began = 0.0
         self._count = 0
-        self._stem: _Stem | None = None
+        self._stems: dict[int, _Stem] = {}
 
     def __call__(self, event: Event) -> None:
-        """Write what ``event`` tells; progress within a stem at most every 5 seconds."""
+        """Write what ``event`` tells; progress within stems at most every 5 seconds."""
         if isinstance(event, StemProgress):
             self._progress(event)
         elif isinstance(event, StemStarted):
-            self._stem, self._began = _Stem(event), self._clock()
-            self._said = self._began
+            self._said = self._clock()
+            self._stems[event.index] = _Stem(event, self._said)
             where = f"{printable(event.stem.name)} through {printable(event.preset)}"
             self._say(event.index, f"{where}, {clock_time(event.duration_s)}")
         else:
@@ -127,13 +126,13 @@ class Lines:
                 self._say(getattr(event, "index", 0), line)
 
     def _progress(self, event: StemProgress) -> None:
-        if self._stem is None:
+        if (stem := self._stems.get(event.index)) is None:
             return
-        self._stem.hear(event)
+        stem.hear(event)
         now = self._clock()
         if now - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = now
-            self._say(event.index, f"{self._stem.fraction:.0%}{state(self._stem, now - self._began)}")
+            self._say(event.index, f"{stem.fraction:.0%}{state(stem, now - stem.began)}")
 
     def _say(self, index: int, line: str) -> None:
         place = f"[{index}/{self._count}] " if index else ""
@@ -150,7 +149,7 @@ class Lines:
 
 
 class Bars:
-    """Two live bars, the album's and the current stem's, with finished stems as lines above them."""
+    """Live bars, the album's and one for each stem under work, with finished stems as lines above them."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -164,9 +163,7 @@ class Bars:
             transient=True,
         )
         self._album: TaskID | None = None
-        self._track: TaskID | None = None
-        self._stem: _Stem | None = None
-        self._began = 0.0
+        self._stems: dict[int, tuple[TaskID, _Stem]] = {}
         self._finished_s = 0.0
         self._count = 0
 
@@ -177,29 +174,31 @@ class Bars:
             title = printable(event.title)[:40]
             self._album = self._progress.add_task(Text(title).markup, total=event.duration_s or 1.0, state="")
         elif isinstance(event, StemStarted):
-            self._stem, self._began = _Stem(event), self._clock()
             name = f"  {event.index}/{self._count} {printable(event.title)[:32]}"
-            self._track = self._progress.add_task(Text(name).markup, total=event.duration_s or 1.0, state="")
+            task = self._progress.add_task(Text(name).markup, total=event.duration_s or 1.0, state="")
+            self._stems[event.index] = task, _Stem(event, self._clock())
         elif isinstance(event, StemProgress):
             self._move(event)
         elif line := final_line(event):
             self._end(event, line)
 
     def _move(self, event: StemProgress) -> None:
-        if self._stem is None or self._track is None or self._album is None:
+        if event.index not in self._stems or self._album is None:
             return
-        self._stem.hear(event)
-        passed = self._stem.fraction * self._stem.started.duration_s
-        self._progress.update(self._track, completed=passed, state=state(self._stem, self._clock() - self._began))
-        self._progress.update(self._album, completed=self._finished_s + passed)
+        task, stem = self._stems[event.index]
+        stem.hear(event)
+        passed = stem.fraction * stem.started.duration_s
+        self._progress.update(task, completed=passed, state=state(stem, self._clock() - stem.began))
+        under_work = sum(stem.fraction * stem.started.duration_s for _, stem in self._stems.values())
+        self._progress.update(self._album, completed=self._finished_s + under_work)
 
     def _end(self, event: Event, line: str) -> None:
-        if self._track is not None:
-            self._progress.remove_task(self._track)
-        if self._stem is not None and self._album is not None:
-            self._finished_s += self._stem.started.duration_s
+        task, stem = self._stems.pop(getattr(event, "index", 0), (None, None))
+        if task is not None:
+            self._progress.remove_task(task)
+        if stem is not None and self._album is not None:
+            self._finished_s += stem.started.duration_s
             self._progress.update(self._album, completed=self._finished_s)
-        self._stem = self._track = None
         style = "red" if isinstance(event, StemFailed) else ""
         self._progress.console.print(Text(line, style), soft_wrap=True)
 

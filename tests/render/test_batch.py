@@ -1,5 +1,7 @@
 """Whole plans: on past a failure, not twice over what is done, and out cleanly when interrupted."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,7 +199,7 @@ def test_an_interrupt_ends_the_batch_and_keeps_what_is_whole(
     """The first stem stays, the second leaves nothing, the third is not begun; the exit code is 130."""
     count = iter(range(3))
 
-    def restyle_stream(source: Source, *_: object, cuts: list[float]) -> Iterator[Tensor]:
+    def restyle_stream(source: Source, *_: object, **options: object) -> Iterator[Tensor]:
         yield source.read(0, 100)
         if next(count) == 1:
             raise KeyboardInterrupt
@@ -209,6 +211,45 @@ def test_an_interrupt_ends_the_batch_and_keeps_what_is_whole(
     assert batch.exit_code(done) == 130
     assert _kinds(events) == ["StemStarted", "StemPublished", "StemStarted"]
     assert contents() == ["a.wav", "a_tape.wav", "b.wav", "c.wav"]
+
+
+def test_side_by_side_every_stem_comes_out_as_it_does_alone(
+    make_stem: MakeStem, shelf: Library, noise: Noise, tmp_path: Path
+) -> None:
+    """Four stems, three at a time, one of them broken: the same bytes as one by one, and one failure told."""
+    stems = [make_stem(f"{name}.wav", noise(seed=seed)) for seed, name in enumerate("abcd")]
+    stems[2].write_bytes(stems[2].read_bytes()[:-50])
+    _run(_plan(stems, shelf))
+    alone = {path.name: path.read_bytes() for path in tmp_path.glob("*_tape.wav")}
+    assert len(alone) == 3
+    events: list[Event] = []
+    done = batch.run(_plan(stems, shelf, overwrite=True, seed=1), on_event=events.append, side_by_side=3)
+    assert (done.published, done.failed) == (3, 1)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*_tape.wav")} == alone
+    assert {event.index for event in events if isinstance(event, StemPublished)} == {1, 2, 4}
+
+
+def test_an_interrupt_reaches_every_stem_under_work(
+    make_stem: MakeStem, shelf: Library, monkeypatch: pytest.MonkeyPatch, contents: Contents
+) -> None:
+    """Of two stems under work at once one is interrupted: neither leaves anything, and no third is begun."""
+    ready = threading.Barrier(2)
+
+    def restyle_stream(source: Source, *_: object, **options: object) -> Iterator[Tensor]:
+        first = ready.wait() == 0
+        for start in range(source.samples):
+            if first and start == 1:
+                raise KeyboardInterrupt
+            time.sleep(0.01)
+            yield source.read(start, 1)
+
+    monkeypatch.setattr(style, "restyle_stream", restyle_stream)
+    events: list[Event] = []
+    plan = _plan([make_stem(f"{n}.wav") for n in "abc"], shelf)
+    done = batch.run(plan, on_event=events.append, side_by_side=2)
+    assert done.interrupted
+    assert _kinds(events) == ["StemStarted", "StemStarted"]
+    assert contents() == ["a.wav", "b.wav", "c.wav"]
 
 
 def test_a_file_that_appears_meanwhile_is_left_as_it_is(

@@ -43,7 +43,7 @@ def _changing(factor: float, *, lost: int = 0) -> Callable[..., Iterator[Tensor]
     """An engine that only turns the sound up or down, in uneven blocks, and says so once; ``lost`` samples are not."""
 
     def restyle_stream(
-        source: Source, target: Target, settings: Settings, on_event: Callable[[Iterate], None], *, cuts: list[float]
+        source: Source, target: Target, settings: Settings, on_event: Callable[[Iterate], None], **options: object
     ) -> Iterator[Tensor]:
         on_event(Iterate(0, 1, 1, 0.5))
         at = 0

@@ -131,7 +131,7 @@ def _gain(samples: int) -> Tensor:
 
 
 def _louder_from_the_middle(block: int) -> Callable[..., Iterator[Tensor]]:
-    def restyle_stream(source: Source, *_: object, cuts: list[float]) -> Iterator[Tensor]:
+    def restyle_stream(source: Source, *_: object, **options: object) -> Iterator[Tensor]:
         gain = _gain(source.samples)
         source.read(0, source.samples // 3)  # to look ahead, as engines do
         for at in range(0, source.samples, block):

@@ -171,7 +171,7 @@ def test_debug_shows_the_trace(run: Run, make_stem: MakeStem, monkeypatch: pytes
     make_stem()
     assert run("gone.wav", "-p", "tape", "--debug").exception is not None
 
-    def boom(*_: object, cuts: list[float]) -> Tensor:
+    def boom(*_: object, **options: object) -> Tensor:
         raise ZeroDivisionError("boom")
 
     monkeypatch.setattr(style, "restyle_stream", boom)
@@ -234,12 +234,13 @@ import sys, time
 from pathlib import Path
 from engine import style
 
-def restyle_stream(source, *_, cuts):
-    yield source.read(0, source.samples // 2)
+def restyle_stream(source, *_, **options):
     Path("working").touch()
-    for _ in range(600):
+    step = source.samples // 600
+    for start in range(0, 600 * step, step):
         time.sleep(0.1)
-    yield source.read(source.samples // 2, source.samples - source.samples // 2)
+        yield source.read(start, step)
+    yield source.read(600 * step, source.samples - 600 * step)
 
 style.restyle_stream = restyle_stream
 from render.cli import app
@@ -248,13 +249,15 @@ app(prog_name="render")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_render_ends_with_130_and_leaves_no_temporary_file(
-    number: signal.Signals, shelf: Library, make_stem: MakeStem, tmp_path: Path, contents: Contents
+    number: signal.Signals, jobs: str, shelf: Library, make_stem: MakeStem, tmp_path: Path, contents: Contents
 ) -> None:
-    """A real process, a real signal in the middle of the work."""
-    make_stem()
-    command = [sys.executable, "-c", _SLOW, "render", "vox.wav", "-p", "tape", "--library", str(shelf.folder)]
+    """A real process, a real signal in the middle of the work, on one stem or on two at once."""
+    stems = [make_stem(f"{name}.wav").name for name in ("bass", "vox")]
+    options = ["-p", "tape", "--jobs", jobs, "--library", str(shelf.folder)]
+    command = [sys.executable, "-c", _SLOW, "render", *stems, *options]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -267,7 +270,7 @@ def test_an_interrupted_render_ends_with_130_and_leaves_no_temporary_file(
     assert process.returncode == 130, stderr
     assert "interrupted: 0 rendered" in stdout
     assert "Traceback" not in stderr
-    assert contents() == ["vox.wav", "working"]
+    assert contents() == ["bass.wav", "vox.wav", "working"]
 
 
 def test_the_house_runs_as_a_module() -> None:
