@@ -6,29 +6,36 @@ Nothing here loads pedalboard: `render.host` plays a chain, this says whether it
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from engine.errors import AudioError
+from render import external
 from render.errors import Mistake, found, nearest
+from render.external import External
 from render.plugins import PLUGINS, Parameter, Plugin, Value
 
 MAX_STEPS = 64
 MAX_DEPTH = 8
-_EXTERNAL_SUFFIXES = frozenset({".vst3", ".vst", ".component", ".clap", ".lv2", ".so", ".dll", ".dylib"})
-_NOT_YET = "not yet: plugin files (VST3, Audio Unit) come in a later version"
+_STEREO_ONLY = "plays two channels only: one that is alone goes through both, and comes back as their mean"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One plugin with a value for each of its parameters; ``inner`` are the plugins that a container holds."""
+    """One plugin with a value for each of its parameters; ``inner`` are the plugins that a container holds.
+
+    A plugin file is ``external``, and its ``plugin`` only says its name.
+    """
 
     plugin: Plugin
     values: Mapping[str, Value]
     inner: tuple["Step", ...] = ()
+    external: External | None = None
 
     def record(self) -> dict[str, Any]:
         """The step as JSON."""
+        if self.external is not None:
+            return self.external.record()
         record: dict[str, Any] = {"plugin": self.plugin.name, **self.values}
         return record | ({"plugins": [s.record() for s in self.inner]} if self.plugin.container else {})
 
@@ -54,8 +61,9 @@ def walk(chain: Chain) -> Iterator[Step]:
 
 
 def files(chain: Chain) -> list[Path]:
-    """The audio files that ``chain`` reads."""
-    return [Path(str(step.values[p.name])) for step in walk(chain) for p in step.plugin.parameters if p.kind == "file"]
+    """The files that ``chain`` reads: impulse responses, and states of plugins."""
+    read = [Path(str(step.values[p.name])) for step in walk(chain) for p in step.plugin.parameters if p.kind == "file"]
+    return read + [s.external.preset_file for s in walk(chain) if s.external and s.external.preset_file]
 
 
 def notes(chain: Chain) -> list[str]:
@@ -68,6 +76,9 @@ def misfits(chain: Chain, *, rate: int, channels: int) -> list[str]:
     reasons = []
     for step in walk(chain):
         name = step.plugin.name
+        if step.external is not None and step.external.width(channels) is None:
+            widths = ", ".join(str(width) for width in step.external.plugin.widths) or "no"
+            reasons.append(f"{name} plays {widths} channels, and the stem has {channels}; leave it out")
         if step.plugin.rates_hz and rate not in step.plugin.rates_hz:
             known = ", ".join(str(r) for r in step.plugin.rates_hz)
             reasons.append(f"{name} works at {known} Hz only, and the stem is at {rate} Hz; leave it out")
@@ -126,6 +137,9 @@ class _Reader:
         if not isinstance(entry, Mapping):
             self.wrong(key, f'found {found(entry)}; expected a table with plugin = "NAME"')
             return None
+        name = entry.get("plugin")
+        if isinstance(name, str) and name not in PLUGINS:
+            return self.external(entry, key)
         plugin = self.plugin(entry, key)
         if plugin is None:
             return None
@@ -152,16 +166,22 @@ class _Reader:
             what = "no plugin is named" if name is None else f"found {found(name)}"
             self.wrong(f"{key}.plugin", f"{what}; expected one of {', '.join(PLUGINS)}")
             return None
-        if name in PLUGINS:
-            return PLUGINS[name]
-        if "/" in name or "\\" in name or PurePath(name).suffix.lower() in _EXTERNAL_SUFFIXES:
-            self.wrong(f"{key}.plugin", f"{_NOT_YET}; until then use a built-in: {', '.join(PLUGINS)}")
+        return PLUGINS[name]
+
+    def external(self, entry: Mapping[str, Any], key: str) -> Step | None:
+        step = external.read(entry, key, folder=self.folder, wrong=self.wrong)
+        if step is None:
             return None
-        self.wrong(
-            f"{key}.plugin",
-            f"no built-in plugin is called {found(name)}; expected one of {', '.join(PLUGINS)}{nearest(name, PLUGINS)}",
-        )
-        return None
+        if step.preset_file is not None:
+            from render import hosting
+
+            # What a state holds only the plugin knows.
+            refusal = hosting.trial(step)
+            if refusal is not None:
+                self.wrong(f"{key}.preset_file", refusal)
+                return None
+        note = _STEREO_ONLY if 1 not in step.plugin.widths else ""
+        return Step(Plugin(step.plugin.name, "", step.plugin.category, note=note), step.values, external=step)
 
     def value(self, parameter: Parameter, entry: Mapping[str, Any], key: str, plugin: Plugin) -> Value | None:
         if parameter.name not in entry:

@@ -31,7 +31,7 @@ class PluginTimeout(PluginFault):
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long a child may take: to scan or load a plugin; for a block of sound, ``block_s`` and ``times`` its length."""
+    """How long a child may take: to scan or load a plugin, and for a block: ``block_s`` and ``times`` its length."""
 
     load_s: float = 120.0
     block_s: float = 20.0

@@ -1,4 +1,4 @@
-"""Play audio through a chain of pedalboard's built-ins: same channels, aligned to the sample, exact length.
+"""Play audio through a chain of plugins: same channels, aligned to the sample, exact length.
 
 The sound goes through in blocks, from plugin to plugin, in memory that does not grow with its length; what comes out
 does not depend on the blocks it came in. What pedalboard 0.9.26 was found to do, and what follows from it here:
@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from engine import audio
+from render import hosting
 from render.chain import Chain, Step
 from render.errors import ChainError
 
@@ -90,9 +91,9 @@ def _series(signal: Iterator[Samples], shape: _Shape, steps: Sequence[Step]) -> 
 
 
 def _step(signal: Iterator[Samples], shape: _Shape, step: Step) -> Iterator[Samples]:
-    if step.plugin.name == "chain":
+    if step.plugin.container and step.plugin.name == "chain":
         return _series(signal, shape, step.inner)
-    if step.plugin.name == "mix":
+    if step.plugin.container:
         return _mix(signal, shape, step.inner)
     return _checked(_plugin(signal, shape, step), step)
 
@@ -133,19 +134,25 @@ def _checked(signal: Iterator[Samples], step: Step) -> Iterator[Samples]:
 
 
 def _plugin(signal: Iterator[Samples], shape: _Shape, step: Step) -> Iterator[Samples]:
+    if step.external is not None:
+        with hosting.voices(step.external, shape.rate, shape.channels) as voices:
+            yield from _span(_in_blocks(_Tap(signal, shape.channels), shape, step, voices), 0, shape.samples)
+        return
     early = _early_samples(step, shape.rate)
     # Padding on the side the plugin loses keeps what it would have pushed over the edge.
     before, after = _zeros(shape.channels, max(early, 0)), _zeros(shape.channels, max(-early, 0))
     longer = _Shape(shape.channels, shape.samples + abs(early), shape.rate)
     tap = _Tap(itertools.chain(before, signal, after), shape.channels)
     window_s = _FORGETFUL_S.get(step.plugin.name)
-    played = _in_blocks(tap, longer, step) if window_s is None else _in_windows(tap, longer, step, window_s)
-    return _span(played, max(-early, 0), shape.samples)
+    if window_s is None:
+        played = _in_blocks(tap, longer, step, _voices(step, shape.channels))
+    else:
+        played = _in_windows(tap, longer, step, window_s)
+    yield from _span(played, max(-early, 0), shape.samples)
 
 
-def _in_blocks(tap: "_Tap", shape: _Shape, step: Step) -> Iterator[Samples]:
+def _in_blocks(tap: "_Tap", shape: _Shape, step: Step, voices: list[tuple[slice, Any]]) -> Iterator[Samples]:
     """The sound through instances that remember it from call to call, and then zeros without end."""
-    voices = _voices(step, shape.channels)
     waiting = [np.zeros((rows.stop - rows.start, 0), np.float32) for rows, _ in voices]
     silent = 0
     while silent < _PATIENCE:

@@ -7,9 +7,9 @@ that a plugin that never returns does not outlive its host.
 What pedalboard 0.9.26 does, and what follows from it here:
 
 - It loads plugins only on the thread that loaded the first one: all of it happens on the main thread.
-- It resets plugins that do not forget by making them anew, with all their parameters set to what these seem to be, which
-  is not always what they are (the parameters of an instrument made with DPF seem to be 0): here a new instance takes the
-  old one's place instead, and gets the state and the parameters of the chain alone. Instruments are never known to forget.
+- It resets plugins that do not forget, and all instruments, by making them anew with every parameter set to what it
+  seems to be, which is not always what it is (of an instrument made with DPF all seem to be 0): here a new instance
+  takes the old one's place instead, and gets the state and the parameters of the chain alone.
 - It leaves away as many samples as the plugin says it is late by, and no more than it was given: so silence goes first,
   longer than that; from then on each call returns all it was given, and the latency, as it is said to be by the plugin
   or by the user, is dropped here. That silence also lets parameters settle that glide to where they are set.
@@ -138,6 +138,7 @@ class _Server:
     def _start(self, header: Mapping[str, Any]) -> dict[str, Any]:
         held = self._loaded
         held.rate, held.width = header["rate"], header["width"]
+        latency = 0
         while len(held.voices) < header["voices"]:
             held.voices.append(_Voice(held.instance()))
         for voice in held.voices[: header["voices"]]:
@@ -157,8 +158,10 @@ class _Server:
                 _silence(voice.plugin, held.width, held.rate)
                 settled += BLOCK
             voice.reported = voice.plugin.reported_latency_samples
-            voice.drop = voice.reported if held.latency is None else held.latency
-        return {"latency": held.voices[0].drop}
+            voice.drop = latency = voice.reported if held.latency is None else held.latency
+            if voice.plugin.is_instrument:  # who plays it takes the silence off that comes before
+                voice.drop = 0
+        return {"latency": latency}
 
     def _turn(self, header: Mapping[str, Any]) -> dict[str, Any]:
         for voice in self._loaded.voices:
@@ -174,7 +177,8 @@ class _Server:
     def _notes(self, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         held, count = self._loaded, header["samples"]
         voice = held.voices[0]
-        messages = [(bytes.fromhex(data), seconds) for data, seconds in header["messages"]]
+        # A quarter of a sample on top, so that no rounding of the seconds moves a note to the sample before.
+        messages = [(bytes.fromhex(data), (at + 0.25) / held.rate) for at, data in header["messages"]]
         return self._returned(voice, _sung(voice.plugin, messages, count, held.width, held.rate), count)
 
     def _returned(self, voice: _Voice, result: Samples, given: int) -> tuple[dict[str, Any], bytes]:

@@ -16,7 +16,7 @@ Identity = tuple[tuple[str, int, int], ...]
 def folders() -> list[Path]:
     """Where plugins are looked for, in order: ``GRAMOPHONE_PLUGIN_PATH``, the user's folders, the machine's."""
     own = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home raises where there is none
+    home = from_home("~")
     if sys.platform == "darwin":
         kept = Path("Library/Audio/Plug-Ins")
         return own + [root / kept / kind for root in (home, Path("/")) for kind in ("VST3", "Components")]
@@ -38,7 +38,7 @@ def installed() -> list[Path]:
 
 def find(name: str, folder: Path | None) -> Path | None:
     """The plugin file called ``name``: a path (from ``folder``, or None), or a name with or without its suffix."""
-    path = Path(os.path.expanduser(name))  # noqa: PTH111 - Path raises for a stranger's home
+    path = from_home(name)
     if is_path(name) or path.suffix.lower() in SUFFIXES:
         if folder is not None or path.is_absolute():
             there = (folder or Path()) / path
@@ -50,6 +50,14 @@ def find(name: str, folder: Path | None) -> Path | None:
     there_all = installed()
     exact = [p for p in there_all if name in (p.stem, p.name)]
     return next(iter(exact or [p for p in there_all if wanted in (p.stem.casefold(), p.name.casefold())]), None)
+
+
+def from_home(name: str) -> Path:
+    """``name`` as a path, a ``~`` at its start being the home of whom it means, if anybody."""
+    try:
+        return Path(os.path.expanduser(name))  # noqa: PTH111 - Path raises for a stranger's home
+    except ValueError:  # a name that nobody can have
+        return Path(name)
 
 
 def is_path(name: str) -> bool:

@@ -145,7 +145,7 @@ def test_format_and_depth_follow_the_stem_the_template_and_the_choice(
         ('preset = "tap"', "album.preset: no preset is called 'tap'"),
         ("preset = { tape = -1 }", "album.preset: the weight of 'tape' is -1"),
         ('device = "cuda:99"', "album.device: device 'cuda:99' is not on this machine"),
-        ('chain = [{ plugin = "gian" }]', "album.chain[1].plugin: no built-in plugin is called 'gian'"),
+        ('chain = [{ plugin = "gian" }]', "album.chain[1].plugin: no plugin is called 'gian'"),
         (
             'chain = [{ plugin = "lowpass_filter", cutoff_frequency_hz = 5000 }]',
             "track[1]: vox.wav: lowpass_filter.cutoff_frequency_hz is 5000 Hz; expected below 4000 Hz",
