@@ -1,9 +1,10 @@
 """Places at which a test can stop or kill the process; each costs one look into the environment otherwise.
 
-``GRAMOPHONE_BARRIER`` is ``NAME:ACTION``, several with commas between: ``kill`` ends the process by SIGKILL,
-``exit`` leaves it with status 70, ``hang`` sleeps for good and ``deaf`` does so without hearing an interrupt,
-``wait=PATH`` makes the empty file ``PATH.reached`` and goes on once ``PATH`` is there, and ``error=ENOSPC`` raises that
-`OSError`, ``error=ENOSPC=PATH`` as long as ``PATH`` is there.  ``NAME@N`` acts the Nth time only.
+``GRAMOPHONE_BARRIER`` is ``NAME:ACTION``, several with commas between. Actions: ``kill`` ends the process by SIGKILL,
+``die=PATH`` does so once, making ``PATH``, ``exit`` leaves with status 70, ``hang`` sleeps for good, ``deaf`` does so
+without hearing an interrupt, ``wait=PATH`` makes the empty file ``PATH.reached`` and goes on once ``PATH`` is there,
+``error=ENOSPC`` raises that `OSError`, and ``error=ENOSPC=PATH`` as long as ``PATH`` is there. ``NAME@N`` acts the Nth
+time only, ``NAME%TEXT`` where ``TEXT`` is part of what is worked on.
 """
 
 import errno
@@ -18,18 +19,19 @@ _POLL_S = 0.01
 _seen: dict[str, int] = {}
 
 
-def reach(name: str) -> None:
-    """Say that the process is at ``name``; does nothing unless a test asked for something."""
+def reach(name: str, what: str = "") -> None:
+    """Say that the process is at ``name`` with ``what``; does nothing unless a test asked for something."""
     if ENVIRONMENT in os.environ:
-        _act(name, os.environ[ENVIRONMENT])
+        _act(name, what, os.environ[ENVIRONMENT])
 
 
-def _act(name: str, wishes: str) -> None:
+def _act(name: str, what: str, wishes: str) -> None:
     _seen[name] = _seen.get(name, 0) + 1
     for wish in wishes.split(","):
         place, _, action = wish.strip().partition(":")
-        at, _, nth = place.partition("@")
-        if at == name and (not nth or int(nth) == _seen[name]):
+        place, _, nth = place.partition("@")
+        place, _, part = place.partition("%")
+        if place == name and part in what and (not nth or int(nth) == _seen[name]):
             _do(action)
 
 
@@ -43,6 +45,10 @@ def _do(action: str) -> None:
         while True:
             with suppress(*([KeyboardInterrupt] if action == "deaf" else [])):
                 time.sleep(3600)
+    elif what == "die":
+        if not Path(argument).exists():
+            Path(argument).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
     elif what == "error":
         name, _, path = argument.partition("=")
         if not path or Path(path).exists():

@@ -39,6 +39,7 @@ class Book:
         self._pending: list[Outcome] = []
         self._unfinished: dict[int, Row] = {}
         self._incomplete: dict[int, float] = {}
+        self._waits: dict[int, str] = {}
 
     @property
     def behind(self) -> bool:
@@ -69,6 +70,12 @@ class Book:
             self.finish(row)
             self._unfinished.pop(row.id, None)
 
+    def tell_wait(self, row: Row, reason: str) -> None:
+        """Say that ``row`` waits, and for what, unless that was said before."""
+        if self._waits.get(row.id) != reason:
+            self._waits[row.id] = reason
+            log.warning("%s waits: %s", names.shown(row.relative), "; ".join(reason.splitlines()))
+
     def finish(self, row: Row) -> None:
         """Do with the source of an ended (or published) stem what its folder wants; harmless to repeat."""
         try:
@@ -82,6 +89,8 @@ class Book:
         """Write one outcome; the row when its source is to be dealt with."""
         if not isinstance(outcome, Incomplete):
             self._incomplete.pop(row.id, None)
+        if not isinstance(outcome, Waiting):
+            self._waits.pop(row.id, None)
         if not isinstance(outcome, Published | Waiting):
             self._holds.forget(row.id)
         if isinstance(outcome, Published):
@@ -95,7 +104,7 @@ class Book:
         elif isinstance(outcome, Incomplete):
             return self._not_whole(row, outcome)
         elif isinstance(outcome, Waiting):
-            self._waits(row, outcome)
+            self._not_its_fault(row, outcome)
         else:
             self._ledger.back(row.id, None, count=False)
         return []
@@ -159,7 +168,7 @@ class Book:
         self._ledger.back(row.id, said.reason, now + max(self.settle_s, (now - first) / 2), count=False)
         return []
 
-    def _waits(self, row: Row, said: Waiting) -> None:
+    def _not_its_fault(self, row: Row, said: Waiting) -> None:
         until = self._clock() + _CONFIG_S
         if said.cause == "output":
             config = self._config(row)
@@ -167,8 +176,8 @@ class Book:
             if self._holds.hold(key, said.reason):
                 log.warning("work for %s waits: %s", key, said.reason)
             until = self._holds.until(key, -1) or self._clock() + 1.0
-        elif row.reason != said.reason:
-            log.info("%s waits: %s", names.shown(row.relative), said.reason)
+        else:
+            self.tell_wait(row, said.reason)
         self._ledger.waiting(row.id, said.reason, until)
 
     def _finish(self, row: Row) -> None:

@@ -97,7 +97,7 @@ class Renderer:
     def render(self, request: Stem, tell: Tell) -> Verdict:
         """Render what ``request`` asks for; never raises but for an interrupt."""
         try:
-            barriers.reach("worker-claimed")
+            barriers.reach("worker-claimed", request.path)
             if not _same(request):
                 return Incomplete(request.id, "changed after it had been still", changed=True)
             return self._album(request, tell) if request.album else self._stem(request, tell)
@@ -181,7 +181,7 @@ class Renderer:
         )
         _stay_inside(job)
         tell(Started(request.id, job.duration_s, job.estimate_s))
-        barriers.reach("worker-started")
+        barriers.reach("worker-started", request.path)
         return self._publish(request, job)
 
     def _publish(self, request: Stem, job: KnownJob) -> Verdict:
@@ -195,13 +195,13 @@ class Renderer:
                 if not job.overwrite:
                     continue
             try:
-                barriers.reach("worker-render")
+                barriers.reach("worker-render", request.path)
                 jobs.render(job, on_event=_quiet)
             except PublishError as error:
                 if isinstance(error.__cause__, FileExistsError):
                     continue  # somebody was faster
                 raise
-            barriers.reach("worker-published")
+            barriers.reach("worker-published", request.path)
             return _published(request, job, already=False)
         return Failed(request.id, f"{job.output} and {_MOST_NAMES} names like it are taken; clear the output folder")
 

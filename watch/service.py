@@ -39,7 +39,7 @@ _SCAN_GAP_S, _SCAN_SHARE = 0.05, 4.0
 _RESCAN_SHARE = 200.0
 _LEDGER_AGAIN_S = 1.0
 _GROUP_S = 0.02
-_WORLD_S = 60.0
+_WORLD_S, _RELEASE_S = 60.0, 1.2
 _NOTED_AT_ONCE = 500
 
 
@@ -84,6 +84,7 @@ class Service:
         self._refused: frozenset[tuple[Path, str]] = frozenset()
         self._outs: set[Path] = {root / names.OUT}
         self._world: object = None
+        self._release_at: float | None = None
         self._scan_at, self._scanned_at, self._scan_took_s, self._rescan_at = 0.0, -1e9, 0.0, 0.0
         self._ledger_at = self._round_at = 0.0
         self._draining_since: float | None = None
@@ -124,6 +125,9 @@ class Service:
         self._book.write()
         if self._clock() >= self._due_scan():
             self._look()
+        if self._release_at is not None and self._clock() >= self._release_at:
+            self._release_at = None
+            self._ledger.release()
         if self._draining_since is None:
             self._hand_out()
         self._tell()
@@ -234,8 +238,8 @@ class Service:
                 library = None
         world = (library, dict(result.configs))
         if world != self._world:
-            if self._world is not None:
-                self._ledger.release()
+            # Not at once: whoever was asked for a preset a moment ago keeps the answer for a second.
+            self._release_at = None if self._world is None else self._clock() + _RELEASE_S
             self._world = world
 
     def _refuse(self, result: ScanResult) -> None:
@@ -268,8 +272,7 @@ class Service:
         config = self._configs.for_stem(row.relative)
         now = self._clock()
         if isinstance(config, ConfigProblem):
-            if row.reason != config.reason:
-                log.warning("%s waits: %s", names.shown(row.relative), "; ".join(config.reason.splitlines()))
+            self._book.tell_wait(row, config.reason)
             self._ledger.waiting(row.id, config.reason, now + _WORLD_S)
             return None
         self._outs.add(config.out)
@@ -353,6 +356,8 @@ class Service:
                 due = None
             if due is not None and self._ledger.paused is None:
                 times.append(max(due, now + 0.01) if due <= now else due)
+        if self._release_at is not None:
+            times.append(self._release_at)
         if self._draining_since is not None:
             times.append(self._draining_since + self._grace_s)
         return max(0.0, min(times) - now)

@@ -18,6 +18,8 @@ import soundfile
 
 from engine.audio import probe
 from watch import ledgerfile, names
+from watch.config import Configs
+from watch.intake import Intake
 from watch.rows import Row, State
 from watch.view import view
 
@@ -287,7 +289,7 @@ def assert_invariant(folder: Path, *, settled: bool = True) -> None:
             assert source.exists() or not settled, f"{row.relative} is {row.state} and its source is not there"
     if settled:
         known = {row.relative for row in rows if row.state != "gone"}
-        unknown = {name for name in listed(folder) if names.is_input(name)} - known
+        unknown = {one.relative for one in Intake(folder, Configs(folder)).look().found} - known
         assert not unknown, f"nobody knows {sorted(unknown)}"
 
 
