@@ -35,13 +35,14 @@ class Length:
 
 @dataclass(frozen=True)
 class Growth:
-    """A stem beside one that is ``times`` shorter: how many times as long it took, and how many bytes more it held."""
+    """A stem beside one that is ``times`` shorter: how many times the time and CPU time, and how many bytes more."""
 
     quality: str
     longer: float
     shorter: float
     times: float
     cost: float
+    cpu: float
     more: int | None
 
 
@@ -65,8 +66,8 @@ def growth(lengths: Sequence[Length]) -> list[Growth]:
         if short:
             other = max(short, key=lambda one: one.seconds)
             more = None if long.peak is None or other.peak is None else long.peak - other.peak
-            cost = long.wall_s / other.wall_s
-            out.append(Growth(long.quality, long.seconds, other.seconds, long.seconds / other.seconds, cost, more))
+            cost, cpu = long.wall_s / other.wall_s, long.cpu_s / other.cpu_s
+            out.append(Growth(long.quality, long.seconds, other.seconds, long.seconds / other.seconds, cost, cpu, more))
     return out
 
 

@@ -71,6 +71,7 @@ def _growth(found: Findings) -> list[str]:
             f"{length(row.longer)} / {length(row.shorter)}",
             f"{row.times:g}×",
             f"{row.cost:.2f}×",
+            f"{row.cpu:.2f}×",
             f"{row.cost / row.times:.3f}",
             "not known" if row.more is None else f"{row.more / 2**20:+,.0f} MiB",
         )
@@ -79,7 +80,7 @@ def _growth(found: Findings) -> list[str]:
     return [
         "## Growth",
         "A stem beside a shorter one: 1 in the last column but one is cost in proportion to length.",
-        table(("", "lengths", "as long", "takes", "cost / length", "holds more"), rows),
+        table(("", "lengths", "as long", "takes", "of CPU time", "cost / length", "holds more"), rows),
     ]
 
 

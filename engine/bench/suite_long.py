@@ -42,7 +42,7 @@ _MINUTES = (10.0, 60.0, 300.0, 600.0)
 USUAL = Scale("usual", {"draft": _MINUTES, "standard": _MINUTES[:2]}, ("draft",), 85.0)
 FULL = Scale(
     "full",
-    {"draft": (*_MINUTES, 3600.0, 10800.0), "standard": (*_MINUTES, 3600.0)},
+    {"draft": (*_MINUTES, 3600.0, 10800.0), "standard": _MINUTES},
     ("draft", "standard"),
     85.0,
 )
