@@ -8,6 +8,7 @@ import typer
 
 import engine.cli
 import presets.cli
+import render.chaincli
 import render.cli
 import watch.cli
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 # The commands of render and engine stand beside the preset group, not in groups of their own.
 app.registered_commands += render.cli.app.registered_commands + engine.cli.app.registered_commands
 app.add_typer(presets.cli.app, name="preset")
+app.add_typer(render.chaincli.app, name="chain")
 app.add_typer(watch.cli.app, name="watch")
 
 

@@ -66,9 +66,14 @@ def files(chain: Chain) -> list[Path]:
     return read + [s.external.preset_file for s in walk(chain) if s.external and s.external.preset_file]
 
 
-def notes(chain: Chain) -> list[str]:
-    """What the user of ``chain`` might not expect of its plugins."""
-    return list(dict.fromkeys(f"{s.plugin.name} {s.plugin.note}" for s in walk(chain) if s.plugin.note))
+def notes(chain: Chain, *, channels: int | None = None) -> list[str]:
+    """What the user of ``chain`` might not expect of its plugins, on a stem of ``channels`` when that is known."""
+    found = [f"{step.plugin.name} {step.plugin.note}" for step in walk(chain) if step.plugin.note]
+    if channels is not None:
+        outside = [step.external for step in walk(chain) if step.external is not None]
+        doubled = [it.plugin.name for it in outside if it.width(channels) not in (1, channels)]
+        found += [f"{name} {_STEREO_ONLY}" for name in doubled]
+    return list(dict.fromkeys(found))
 
 
 def misfits(chain: Chain, *, rate: int, channels: int) -> list[str]:
@@ -180,8 +185,7 @@ class _Reader:
             if refusal is not None:
                 self.wrong(f"{key}.preset_file", refusal)
                 return None
-        note = _STEREO_ONLY if 1 not in step.plugin.widths else ""
-        return Step(Plugin(step.plugin.name, "", step.plugin.category, note=note), step.values, external=step)
+        return Step(Plugin(step.plugin.name, "", step.plugin.category), step.values, external=step)
 
     def value(self, parameter: Parameter, entry: Mapping[str, Any], key: str, plugin: Plugin) -> Value | None:
         if parameter.name not in entry:

@@ -63,21 +63,10 @@ def read(
 
     Paths resolve against ``folder``; with None they must be absolute. ``instrument`` says which kind is expected.
     """
-    name = entry.get("plugin")
-    if not isinstance(name, str) or not name.strip():
-        wrong(f"{key}.plugin", f"found {found(name)}; expected the path or the name of a plugin file")
+    looked = look(entry, key, folder=folder, wrong=wrong)
+    if looked is None:
         return None
-    path = _path(name, f"{key}.plugin", folder, wrong)
-    if path is None:
-        return None
-    scan = scans.scan(path)
-    if scan.problem is not None:
-        again = "" if not scan.sha256 else " (gramophone chain plugins --rescan looks again)"
-        wrong(f"{key}.plugin", f"{path} {scan.problem}; expected a VST3 that loads{again}")
-        return None
-    plugin = _chosen(scan, entry.get("plugin_name"), key, wrong)
-    if plugin is None:
-        return None
+    scan, plugin = looked
     if plugin.instrument is not instrument:
         is_one, expected = ("an instrument", "an effect") if plugin.instrument else ("an effect", "an instrument")
         wrong(f"{key}.plugin", f"{plugin.name} is {is_one}; expected {expected} here")
@@ -102,7 +91,25 @@ def read(
         )
     if mistakes:
         return None
-    return External(path.absolute(), scan.sha256, plugin, len(scan.plugins) > 1, values, state, latency)
+    return External(scan.path, scan.sha256, plugin, len(scan.plugins) > 1, values, state, latency)
+
+
+def look(entry: Mapping[str, Any], key: str, *, folder: Path | None, wrong: Wrong) -> tuple[Scan, Scanned] | None:
+    """The plugin that the table ``entry`` names, and the file it is in; None after what is ``wrong`` with that."""
+    name = entry.get("plugin")
+    if not isinstance(name, str) or not name.strip():
+        wrong(f"{key}.plugin", f"found {found(name)}; expected the path or the name of a plugin file")
+        return None
+    path = _path(name, f"{key}.plugin", folder, wrong)
+    if path is None:
+        return None
+    scan = scans.scan(path)
+    if scan.problem is not None:
+        again = "" if not scan.sha256 else " (gramophone chain plugins --rescan looks again)"
+        wrong(f"{key}.plugin", f"{path} {scan.problem}; expected a VST3 that loads{again}")
+        return None
+    plugin = _chosen(scan, entry.get("plugin_name"), key, wrong)
+    return None if plugin is None else (scan, plugin)
 
 
 def _path(name: str, key: str, folder: Path | None, wrong: Wrong) -> Path | None:

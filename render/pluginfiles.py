@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 VARIABLE = "GRAMOPHONE_PLUGIN_PATH"
 SUFFIXES = (".vst3", ".component") if sys.platform == "darwin" else (".vst3",)
+_OF_PLUGINS = frozenset({".vst3", ".component", ".vst", ".clap", ".lv2", ".so", ".dll", ".dylib"})
 _DEPTH = 3
 _MOST_FILES = 2_000
 Identity = tuple[tuple[str, int, int], ...]
@@ -67,7 +68,7 @@ def is_path(name: str) -> bool:
 
 def looks_like_file(name: str) -> bool:
     """Whether ``name`` is a path or ends as plugin files do."""
-    return is_path(name) or PurePath(name).suffix.lower() in (".vst3", ".component")
+    return is_path(name) or PurePath(name).suffix.lower() in _OF_PLUGINS
 
 
 def identity(path: Path) -> Identity:

@@ -66,6 +66,15 @@ def scan(path: Path, *, again: bool = False, deadlines: Deadlines | None = None)
         return Scan(path, "", problem=f"cannot be read: {error.strerror or error}")
 
 
+def known(path: Path) -> bool:
+    """Whether `scan` has its answer in the cache."""
+    path = path.absolute()
+    try:
+        return _kept(path, pluginfiles.identity(path)) is not None
+    except OSError:
+        return False
+
+
 def folder() -> Path:
     """Where scans are kept."""
     return Path(platformdirs.user_cache_dir("gramophone", appauthor=False)) / "plugins"

@@ -109,7 +109,7 @@ def test_values_out_of_range_are_refused_in_one_line(plugin: Plugin) -> None:
         ({}, "album.chain[1].plugin: no plugin is named"),
         ({"plugin": 3}, "album.chain[1].plugin: found 3"),
         ({"plugin": "/Library/Audio/Plug-Ins/VST3/Reverb.vst3"}, "is not there; expected the path of a plugin file"),
-        ({"plugin": "Reverb.clap"}, "no plugin is called 'Reverb.clap'"),
+        ({"plugin": "Reverb.clap"}, "expected a plugin file that ends in .vst3"),
         ({"plugin": "convolution"}, "convolution needs it; expected the path of an audio file"),
         ({"plugin": "mix", "plugins": []}, "album.chain[1].plugins: is empty"),
         ({"plugin": "mix"}, "album.chain[1].plugins: found a date or time; expected a list of tables"),
