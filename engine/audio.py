@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.decoding import BEYOND_FLOAT32, Info, StrPath, decoded, naming, opened
+from engine.annotations import Annotations
+from engine.bext import Broadcast
+from engine.cues import Cue
+from engine.decoding import BEYOND_FLOAT32, Info, StrPath, decoded, naming, opened, read_annotations
 from engine.encoding import Writer, write
 from engine.errors import AudioError
 from engine.formats import Format, output_format
@@ -29,7 +32,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "Annotations",
     "Audio",
+    "Broadcast",
+    "Cue",
     "Format",
     "Info",
     "Stem",
@@ -40,6 +46,7 @@ __all__ = [
     "probe",
     "quantise",
     "read",
+    "read_annotations",
     "read_blocks",
     "resample",
     "resampled_length",

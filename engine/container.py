@@ -86,11 +86,13 @@ _LAYOUTS = {
 def chunks(stream: BinaryIO, start: int | None = None) -> Iterator[Chunk]:
     """The chunks of a RIFF, RIFX, RF64, Wave64, AIFF or CAF file in order, from ``start`` or from the first.
 
-    Sizes are as claimed, so the last chunk may reach past the end of the file; more than `MAX_CHUNKS` is an error.
+    Sizes are as claimed, so the last chunk may reach past the end of the file; the sound of an RF64 has the size that
+    its ``ds64`` claims. More than `MAX_CHUNKS` is an error.
     """
     stream.seek(0)
     layout = _LAYOUTS[stream.read(4)]
     at = layout.first if start is None else start
+    long_size = None
     for _ in range(MAX_CHUNKS):
         stream.seek(at)
         head = stream.read(layout.head.size)
@@ -100,10 +102,14 @@ def chunks(stream: BinaryIO, start: int | None = None) -> Iterator[Chunk]:
         at += layout.head.size
         if layout.counts_its_head:
             size -= layout.head.size
+        if name == b"ds64":
+            long_size = struct.unpack("<Q", stream.read(16)[8:].ljust(8, b"\0"))[0]
+        elif name == b"data" and size == 0xFFFFFFFF and long_size is not None:
+            size = long_size
         if size < 0 and name != b"data":
             raise AudioError(f"its header is damaged: chunk {name!r} claims {size} bytes; {_AGAIN}")
         yield Chunk(name, at, size)
-        if size < 0:
+        if not 0 <= size < 2**62:
             return
         at += size
         padding = -size % layout.align
@@ -222,18 +228,14 @@ def _kept(claimed: int, available: int, block: int = 1) -> int:
 def _wave(stream: BinaryIO, size: int, magic: bytes) -> Declaration:
     container = "RF64" if magic == b"RF64" else "WAV"
     order = ">" if magic == b"RIFX" else "<"
-    block, long_size = 0, None
+    block = 0
     for name, start, claimed in chunks(stream):
         stream.seek(start)
-        if name == b"ds64":
-            long_size = struct.unpack("<Q", stream.read(16)[8:].ljust(8, b"\0"))[0]
-        elif name == b"fmt ":
+        if name == b"fmt ":
             block = struct.unpack(order + "H", stream.read(14)[12:].ljust(2, b"\0"))[0]
         elif name == b"data":
             available = size - start
-            if long_size is not None and claimed == 0xFFFFFFFF:
-                claimed = long_size
-            elif claimed > available and any(end - block <= claimed <= end for end in _OPEN_ENDED):
+            if claimed > available and any(end - block <= claimed <= end for end in _OPEN_ENDED):
                 return Declaration(container, available, block_bytes=block or None)
             if claimed == 0 and available:
                 raise AudioError(

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile
 
+from engine import annotations as notes
 from engine import container
+from engine.annotations import Annotations
 from engine.errors import AudioError
 from engine.formats import Format
+from engine.tags import STRINGS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +67,21 @@ def opened(path: Path) -> Iterator[tuple[Any, Info]]:
         ) from None
     with file:
         yield file, _checked(path, file, declared)
+
+
+def read_annotations(path: StrPath) -> Annotations:
+    """What the file at ``path`` says beside its sound: where it starts, its markers, its texts; reads headers only.
+
+    `AudioError` as for `engine.audio.probe`. What is damaged or beyond all measure is left out, and told in
+    ``dropped``.
+    """
+    with naming(path), opened(Path(path)) as (file, info):
+        try:
+            with Path(path).open("rb") as stream:
+                strings = {name: getattr(file, name) for name in STRINGS.values()}
+                return notes.read(stream, rate=info.rate, frames=info.frames, strings=strings)
+        except OSError as error:
+            raise AudioError(f"cannot be read ({reason(error)})") from None
 
 
 def _declared(path: Path) -> container.Declaration:
