@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from render.delivery import Wish
     from render.events import AlbumDone, Event, OnEvent
     from render.plan import Plan
 
@@ -58,6 +59,17 @@ def render(
     ] = None,
     tail_s: Annotated[float | None, typer.Option(help="Seconds kept after the end while the chain rings out.")] = None,
     with_chain: Annotated[bool, typer.Option("--chain/--no-chain", help="Play the chains, or leave them out.")] = True,
+    export: Annotated[
+        str | None, typer.Option("--export", help="Sessions to write beside the outputs: dawproject,rpp,midi,aaf.")
+    ] = None,
+    export_originals: Annotated[
+        bool | None,
+        typer.Option("--export-originals/--no-export-originals", help="Put the stems into the sessions too, muted."),
+    ] = None,
+    report: Annotated[
+        bool | None,
+        typer.Option("--report/--no-report", help="Write a page that tells and plays it all. [default: for albums]"),
+    ] = None,
     library: Annotated[
         Path | None,
         typer.Option(help="The folder presets live in. [default: $GRAMOPHONE_LIBRARY, or the user's data folder]"),
@@ -92,13 +104,14 @@ def render(
         given = list(stems or ())
         choices = Choices(preset, amount, mix, quality, seed, device, bit_depth, format, overs, tail_s)
         shelf = default_library(library)
+        wish = _wish(export, export_originals, report)
         if album := _album(given):
             plan = plan_album(
-                album, library=shelf, choices=choices, out=out, overwrite=overwrite, with_chain=with_chain
+                album, library=shelf, choices=choices, out=out, overwrite=overwrite, with_chain=with_chain, wish=wish
             )
         else:
             plan = plan_stems(
-                given, library=shelf, choices=choices, out=out, overwrite=overwrite, with_chain=with_chain
+                given, library=shelf, choices=choices, out=out, overwrite=overwrite, with_chain=with_chain, wish=wish
             )
         if dry_run:
             raise typer.Exit(_show_plan(plan, as_json))
@@ -148,6 +161,16 @@ def _album(given: list[Path]) -> Path | None:
     return albums[0] if albums else None
 
 
+def _wish(export: str | None, originals: bool | None, report: bool | None) -> "Wish":
+    from render.delivery import Wish, kinds
+    from render.errors import InputError
+
+    found, mistakes = (None, []) if export is None else kinds(export)
+    if mistakes:
+        raise InputError(mistakes)
+    return Wish(found, originals, report, of_albums=True)
+
+
 def _show_plan(plan: "Plan", as_json: bool) -> int:
     from render.tables import plan_lines, plan_records, plan_table
 
@@ -166,20 +189,41 @@ def _show_plan(plan: "Plan", as_json: bool) -> int:
 
 
 def _run(plan: "Plan", jobs: int | None, as_json: bool, debug: bool) -> int:
+    from dataclasses import replace
+
     from render.batch import run
+    from render.events import AlbumDone
 
     with _terminable(), _watching(as_json) as (tell, events):
-        done = run(plan, on_event=tell, side_by_side=jobs)
+
+        def stems(event: "Event") -> None:
+            # That all is done is the last word, after sessions and report.
+            if not isinstance(event, AlbumDone):
+                tell(event)
+
+        done = run(plan, on_event=stems, side_by_side=jobs)
+        if plan.delivery and not done.interrupted:
+            from render import handover
+
+            try:
+                handover.run(plan, events, done, on_event=tell)
+            except KeyboardInterrupt:
+                done = replace(done, interrupted=True)
+        tell(done)
     return _finish(done, events, as_json, debug)
 
 
 def _finish(done: "AlbumDone", events: "list[Event]", as_json: bool, debug: bool) -> int:
     """Say how a batch ended, and with which exit code."""
     from render.batch import exit_code
-    from render.events import StemFailed
-    from render.progress import printable, totals
+    from render.events import Exported, ExportFailed, StemFailed
+    from render.progress import final_line, printable, totals
     from render.tables import summary_table
 
+    unwritten = [event for event in events if isinstance(event, ExportFailed)]
+    for missing in unwritten:
+        if as_json:
+            _error(f"{missing.kind}: {printable(missing.reason)}")
     for failure in [event for event in events if isinstance(event, StemFailed)]:
         if as_json:
             _error(f"{printable(failure.title)}: {printable(failure.reason)}")
@@ -189,13 +233,16 @@ def _finish(done: "AlbumDone", events: "list[Event]", as_json: bool, debug: bool
         console = _console()
         console.print(summary_table(events))
         console.print(totals(done))
-    return exit_code(done)
+        for event in events:
+            if isinstance(event, Exported | ExportFailed):
+                console.print(final_line(event), soft_wrap=True, markup=False)
+    return exit_code(done) or (1 if unwritten else 0)
 
 
 @contextmanager
 def _watching(as_json: bool) -> "Iterator[tuple[OnEvent, list[Event]]]":
-    """A reporter that is shown while the block runs, and the events that ended stems."""
-    from render.events import StemFailed, StemPublished, StemSkipped
+    """A reporter that is shown while the block runs, and the events that ended stems or sessions."""
+    from render.events import Exported, ExportFailed, StemFailed, StemPublished, StemSkipped
     from render.progress import reporter
 
     kept: list[Event] = []
@@ -203,7 +250,7 @@ def _watching(as_json: bool) -> "Iterator[tuple[OnEvent, list[Event]]]":
 
         def tell(event: "Event") -> None:
             shown(event)
-            if isinstance(event, StemFailed | StemPublished | StemSkipped):
+            if isinstance(event, StemFailed | StemPublished | StemSkipped | Exported | ExportFailed):
                 kept.append(event)
 
         yield tell, kept

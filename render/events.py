@@ -92,5 +92,32 @@ class AlbumDone:
     interrupted: bool = False
 
 
-Event = AlbumStarted | StemStarted | StemProgress | StemPublished | StemSkipped | StemFailed | AlbumDone
+@dataclass(frozen=True)
+class Exported:
+    """A session, or the report, is in place: ``kind`` is dawproject, rpp, midi, aaf or report."""
+
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class ExportFailed:
+    """A session, or the report, could not be written, and why; the outputs are not touched by that."""
+
+    kind: str
+    path: Path
+    reason: str
+
+
+Event = (
+    AlbumStarted
+    | StemStarted
+    | StemProgress
+    | StemPublished
+    | StemSkipped
+    | StemFailed
+    | AlbumDone
+    | Exported
+    | ExportFailed
+)
 OnEvent = Callable[[Event], None]

@@ -19,6 +19,8 @@ from render.events import (
     AlbumDone,
     AlbumStarted,
     Event,
+    Exported,
+    ExportFailed,
     StemFailed,
     StemProgress,
     StemPublished,
@@ -199,7 +201,7 @@ class Bars:
         if stem is not None and self._album is not None:
             self._finished_s += stem.started.duration_s
             self._progress.update(self._album, completed=self._finished_s)
-        style = "red" if isinstance(event, StemFailed) else ""
+        style = "red" if isinstance(event, StemFailed | ExportFailed) else ""
         self._progress.console.print(Text(line, style), soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -261,6 +263,10 @@ def final_line(event: Event) -> str:
         return f"{printable(event.output)} (already rendered from the same inputs)"
     if isinstance(event, StemFailed):
         return f"failed: {printable(event.title)}: {printable(event.reason)}"
+    if isinstance(event, Exported):
+        return f"{printable(event.path)} ({event.kind})"
+    if isinstance(event, ExportFailed):
+        return f"failed: {event.kind}: {printable(event.reason)}"
     return ""
 
 

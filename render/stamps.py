@@ -56,19 +56,28 @@ def write(output: Path, inputs: Mapping[str, Any], finished: Path) -> None:
     publish.write_text(_path(output), json.dumps(asdict(stamp), indent=1) + "\n")
 
 
-def holds(output: Path, inputs: Mapping[str, Any]) -> bool:
-    """Whether ``output`` is there, byte for byte as it was rendered from the very ``inputs``."""
+def unchanged(output: Path) -> bool:
+    """Whether ``output`` is there as it was last published here, byte for byte, from whatever inputs."""
+    record = recorded(output)
+    try:
+        return record.get("size") == output.stat().st_size and record.get("sha256") == file_digest(output)
+    except (OSError, RenderError):
+        return False
+
+
+def recorded(output: Path) -> dict[str, Any]:
+    """The record of ``output`` as it stands, unchecked; empty when there is none that can be read."""
     try:
         record = json.loads(_path(output).read_text(encoding="utf-8"))
-        size = output.stat().st_size
     except (OSError, ValueError, RecursionError):
-        return False
-    if not isinstance(record, dict):
-        return False
-    claimed = (record.get("version"), record.get("output"), record.get("key"), record.get("size"))
-    if claimed != (_VERSION, output.name, key(inputs), size):
-        return False
-    return bool(file_digest(output) == record.get("sha256"))
+        return {}
+    good = isinstance(record, dict) and (record.get("version"), record.get("output")) == (_VERSION, output.name)
+    return record if good else {}
+
+
+def holds(output: Path, inputs: Mapping[str, Any]) -> bool:
+    """Whether ``output`` is there, byte for byte as it was rendered from the very ``inputs``."""
+    return recorded(output).get("key") == key(inputs) and unchanged(output)
 
 
 def _path(output: Path) -> Path:

@@ -1,6 +1,7 @@
 """A plan and a result as tables to read, and a plan as records for programs."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -29,6 +30,7 @@ def plan_lines(plan: Plan) -> list[str]:
     """What is to be said below the table: notes, stems that cannot be read, and the sum."""
     lines = [f"{job.index}: {note}" for job in plan.jobs for note in job.notes]
     lines += [f"{stem.index}: cannot be rendered: {stem.reason}" for stem in plan.unreadable]
+    lines += [f"then: {path} ({kind})" for kind, path in _delivered(plan).items()]
     done = sum(job.done for job in plan.jobs)
     there = f", {done} already there" if done else ""
     length, estimate = clock_time(plan.duration_s), clock_time(plan.estimate_s)
@@ -68,9 +70,14 @@ def plan_records(plan: Plan) -> Iterable[dict[str, Any]]:
         "event": "plan",
         "title": plan.title,
         "count": len(plan.jobs) + len(plan.unreadable),
+        "delivery": {kind: str(path) for kind, path in _delivered(plan).items()},
         "duration_s": plan.duration_s,
         "estimate_s": plan.estimate_s,
     }
+
+
+def _delivered(plan: Plan) -> dict[str, Path]:
+    return plan.delivery.paths if plan.delivery else {}
 
 
 def summary_table(events: Sequence[Event]) -> Table:

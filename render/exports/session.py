@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine import audio
 from engine.formats import Format
-from render.plan import Job
 from render.tempo import Marker, Song, TempoMap
+
+if TYPE_CHECKING:
+    from render.plan import Job
 
 _HOUR_S = 3600
 _DAY_S = 24 * _HOUR_S
@@ -80,13 +83,15 @@ class Session:
 
 def compose(
     title: str,
-    jobs: Iterable[Job],
+    jobs: "Iterable[Job]",
     *,
     originals: bool = False,
     song: Song | None = None,
     reference_of: Callable[[Path], int | None] = lambda path: None,
 ) -> Session:
     """The session of ``jobs``, whose outputs are there: a track for each, and one for its stem with ``originals``.
+
+    A part of a MIDI file, which is no stem that could be heard, has no such track.
 
     ``reference_of`` gives the time of day at which a stem starts, in samples of its rate, or None; times that no day
     has count as none. A stem without one starts with the session. `AudioError` for an output that cannot be read.
@@ -100,7 +105,7 @@ def compose(
         start = starts[job.index]
         offset = Fraction(0) if start is None else start - origin_s
         tracks.append(_track(job.title, job.output, offset))
-        if originals:
+        if originals and job.performance is None:
             tracks.append(_track(f"{job.title} (original)", job.stem, offset, muted=True))
     rates = Counter(clip.rate for track in tracks for clip in track.clips)
     rate = max(rates, key=lambda hz: (rates[hz], hz), default=48_000)
@@ -114,8 +119,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
-def _start_s(job: Job, reference_of: Callable[[Path], int | None]) -> Fraction | None:
-    samples = reference_of(job.stem)
+def _start_s(job: "Job", reference_of: Callable[[Path], int | None]) -> Fraction | None:
+    samples = reference_of(job.stem) if job.performance is None else None
     if samples is None or not 0 <= samples < _DAY_S * job.info.rate:
         return None
     return Fraction(samples, job.info.rate)

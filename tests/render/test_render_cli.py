@@ -62,13 +62,15 @@ def test_a_stem_is_rendered_beside_itself(run: Run, make_stem: MakeStem, content
 
 
 def test_an_album_is_rendered_and_then_skipped(run: Run, album: Path, contents: Contents) -> None:
-    """Three outputs named by the default template; the second run finds them done."""
+    """Three outputs named by the default template, and the report; the second run finds them done."""
     assert run(album).exit_code == 0
     made = [name for name in contents() if name.startswith("renders/")]
     assert made == [
         "renders/Night Bus/01_vox_tape.wav",
         "renders/Night Bus/02_bass_tape.wav",
         "renders/Night Bus/03_drums_tape.wav",
+        "renders/Night Bus/Night Bus.report.html",
+        "renders/Night Bus/Night Bus.report.json",
     ]
     again = run(album)
     assert again.exit_code == 0
@@ -110,13 +112,13 @@ def test_json_events_are_alone_on_stdout(run: Run, album: Path, tmp_path: Path) 
 def test_a_failing_track_is_named_in_the_summary_and_the_code_is_one(
     run: Run, album: Path, tmp_path: Path, contents: Contents
 ) -> None:
-    """The rest of the album is there."""
+    """The rest of the album is there, and the report."""
     (tmp_path / "stems/bass.wav").write_bytes(b"<html>not a sound</html>")
     result = run(album)
     assert result.exit_code == 1
     assert "failed: " in result.stdout
     assert "2 rendered, 1 failed" in result.stdout
-    assert len([name for name in contents() if name.startswith("renders/")]) == 2
+    assert len([name for name in contents() if name.endswith(".wav") and name.startswith("renders/")]) == 2
 
 
 def test_five_mistakes_are_five_red_lines_and_code_two(
