@@ -18,6 +18,7 @@ MAX_BYTES = 4_000_000
 MAX_TRACKS = 10_000
 BIT_DEPTHS = ("source", "16", "24", "32f")
 FORMATS = ("source", "wav", "aiff", "flac")
+EXPORTS = ("dawproject", "rpp", "midi", "aaf")
 OVERS = ("limit", "scale", "refuse")
 
 
@@ -91,6 +92,16 @@ class AlbumTable(_Sound):
     output: Annotated[_Path | None, Allowed("a template like renders/{album}/{track}_{preset}.wav")] = Field(
         default=None,
         description="Where outputs go, from the manifest's folder: folders first, then a name with {fields}.",
+    )
+    export: Annotated[
+        list[Literal["dawproject", "rpp", "midi", "aaf"]] | None,
+        Allowed(f"a list of {', '.join(EXPORTS)}", EXPORTS),
+    ] = Field(default=None, description="Sessions for DAWs that are written beside the outputs.")
+    export_originals: Annotated[Annotated[bool, Field(strict=True)] | None, Allowed("true or false")] = Field(
+        default=None, description="true puts the stems into the sessions too, on muted tracks."
+    )
+    report: Annotated[Annotated[bool, Field(strict=True)] | None, Allowed("true or false")] = Field(
+        default=None, description="false leaves out the page that tells and plays what was rendered."
     )
 
 

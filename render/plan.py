@@ -12,6 +12,7 @@ from presets.version import gramophone_version
 from render import chain as chains
 from render import estimate, stamps
 from render.chain import Chain
+from render.delivery import Delivery
 from render.tempo import Song
 
 
@@ -116,11 +117,12 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a render will do: ``jobs`` in order, and stems it cannot read."""
+    """What a render will do: ``jobs`` in order, stems it cannot read, and what comes beside the outputs."""
 
     title: str
     jobs: tuple[Job, ...]
     unreadable: tuple[Unreadable, ...] = ()
+    delivery: Delivery | None = None
 
     @property
     def duration_s(self) -> float:

@@ -14,9 +14,10 @@ from presets.errors import PresetError
 from presets.library import Library
 from presets.preset import Preset
 from render import chain as chains
-from render import destination, manifest, outformat, songs, stamps
+from render import delivery, destination, manifest, outformat, songs, stamps
 from render.chain import Chain
 from render.choices import Choices, Layer, chosen, command_line, of_table
+from render.delivery import Wish
 from render.destination import Destination
 from render.errors import InputError, MidiError, Mistake, RenderError, nearest
 from render.naming import NamingError
@@ -25,6 +26,7 @@ from render.tempo import Song
 
 DRY = "dry"
 _NO_CHOICES = Choices()
+_NO_WISH = Wish()
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ def plan_stems(
     out: Path | None = None,
     overwrite: bool = False,
     with_chain: bool = True,
+    wish: Wish = _NO_WISH,
 ) -> Plan:
-    """A plan to render ``stems`` by ``choices``.
+    """A plan to render ``stems`` by ``choices``, and to write what ``wish`` says beside the outputs.
 
     ``out`` is one file (for one stem), a template with {fields}, or a folder; without it outputs go beside their stems.
     ``with_chain=False`` leaves out the preset's chain. Raises `InputError` with every mistake.
@@ -62,7 +65,8 @@ def plan_stems(
     for index, stem in enumerate(stems, 1):
         here = where or destination.beside(stem)
         planner.add(_Request("", "", index, stem.stem, stem, (layer,), here))
-    return planner.plan(stems[0].stem if len(stems) == 1 else f"{len(stems)} stems")
+    title = stems[0].stem if len(stems) == 1 else f"{len(stems)} stems"
+    return planner.plan(title, wish, delivery.named(stems) if stems else title)
 
 
 def plan_album(
@@ -73,10 +77,12 @@ def plan_album(
     out: Path | None = None,
     overwrite: bool = False,
     with_chain: bool = True,
+    wish: Wish = _NO_WISH,
 ) -> Plan:
     """A plan to render the album of the manifest at ``path``, with ``choices`` over what it says.
 
     ``out`` is the output folder instead of the one the manifest names. ``with_chain=False`` leaves out all chains.
+    ``wish`` wins over what the manifest says of exports and the report.
     Raises `InputError` with every mistake of the manifest, its presets, stems, chains and outputs.
     """
     file = str(path)
@@ -98,7 +104,8 @@ def plan_album(
         raw = [(track.chain, f"{key}.chain"), (None if track.album_chain is False else album.chain, "album.chain")]
         written = tuple(pair for pair in raw if pair[0] is not None)
         planner.add(_Request(file, key, index, track.title or stem.stem, stem, (layer, *tables), where, written, title))
-    return planner.plan(title)
+    said = Wish(None if album.export is None else tuple(album.export), album.export_originals, album.report)
+    return planner.plan(title, wish.over(said), title, file)
 
 
 @dataclass
@@ -177,8 +184,11 @@ class _Planner:
         )
         self.found.append((request, job))
 
-    def plan(self, title: str) -> Plan:
-        """The plan of all that was added; `InputError` with every mistake there is."""
+    def plan(self, title: str, wish: Wish, name: str, file: str = "") -> Plan:
+        """The plan of all that was added; `InputError` with every mistake there is.
+
+        ``name`` is that of the files that ``wish`` asks for; ``file`` the manifest, if there is one.
+        """
         self.inputs += [path for _, job in self.found for path in chains.files(job.chain)]
         requests = {request.index: request for request, _ in self.found}
         outputs = {request.index: job.output for request, job in self.found}
@@ -186,11 +196,13 @@ class _Planner:
             request = requests[number]
             self.wrong(request.file, request.key, f"{request.stem.name} {problem}")
         jobs = [self._in_place(request, job) for request, job in self.found]
+        handed, more = delivery.decide(wish, name, jobs, self.inputs, file=file, overwrite=self.overwrite)
+        self.mistakes += more
         if not jobs and not self.mistakes:
             self.mistakes += [Mistake("", "", stem.reason) for stem in self.unreadable]
         if self.mistakes:
             raise InputError(self.mistakes)
-        return Plan(title, tuple(jobs), tuple(self.unreadable))
+        return Plan(title, tuple(jobs), tuple(self.unreadable), handed)
 
     def _stem(self, request: _Request) -> audio.Info | None:
         try:
