@@ -2,9 +2,9 @@
 
 ``GRAMOPHONE_BARRIER`` is ``NAME:ACTION``, several with commas between. Actions: ``kill`` ends the process by SIGKILL,
 ``die=PATH`` does so once, making ``PATH``, ``exit`` leaves with status 70, ``hang`` sleeps for good, ``deaf`` does so
-without hearing an interrupt, ``wait=PATH`` makes the empty file ``PATH.reached`` and goes on once ``PATH`` is there,
-``error=ENOSPC`` raises that `OSError`, and ``error=ENOSPC=PATH`` as long as ``PATH`` is there. ``NAME@N`` acts the Nth
-time only, ``NAME%TEXT`` where ``TEXT`` is part of what is worked on.
+without hearing an interrupt (``deaf=PATH`` makes ``PATH`` first), ``wait=PATH`` makes the empty file ``PATH.reached``
+and goes on once ``PATH`` is there, ``error=ENOSPC`` raises that `OSError`, and ``error=ENOSPC=PATH`` as long as
+``PATH`` is there. ``NAME@N`` acts the Nth time only, ``NAME%TEXT`` where ``TEXT`` is part of what is worked on.
 """
 
 import errno
@@ -41,9 +41,11 @@ def _do(action: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif action == "exit":
         os._exit(70)
-    elif action in ("hang", "deaf"):
+    elif what in ("hang", "deaf"):
         while True:
-            with suppress(*([KeyboardInterrupt] if action == "deaf" else [])):
+            with suppress(*([KeyboardInterrupt] if what == "deaf" else [])):
+                if argument:
+                    Path(argument).touch()
                 time.sleep(3600)
     elif what == "die":
         if not Path(argument).exists():

@@ -1,4 +1,4 @@
-"""A place that refuses is told once and tried again later and later, by one stem; leavings go when nobody moves them."""
+"""A place that refuses is told once and tried again later and later by one stem; leavings go when they lie still."""
 
 from pathlib import Path
 

@@ -180,6 +180,19 @@ def test_what_was_published_before_a_crash_is_not_lost(make_pool: Maker) -> None
     assert kinds(seen, Lost) == []
 
 
+def test_an_answer_that_came_in_time_counts(make_pool: Maker, clock: Clock) -> None:
+    """A daemon that looks too late (the machine slept) still takes the answer that lies in the pipe."""
+    pool = make_pool(deadlines=Deadlines(render_s=100.0, factor=0.0))
+    warm(pool)
+    pool.send(stem(1, "time.sleep(0.1)"))
+    until(pool, lambda seen: kinds(seen, Started))
+    time.sleep(0.5)
+    clock.added_s += 1000.0
+    seen = until(pool, lambda seen: kinds(seen, Died))
+    assert [event.id for event in seen if isinstance(event, Published)] == [1]
+    assert kinds(seen, Lost) == []
+
+
 def test_a_worker_that_hangs_is_killed_with_its_children(make_pool: Maker, tmp_path: Path, clock: Clock) -> None:
     """A stem that does not end within its deadline costs the worker its life, and every process it started."""
     pool = make_pool(deadlines=Deadlines(render_s=600.0, factor=1.0))
