@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -15,13 +15,15 @@ from torch import Tensor
 
 from engine import audio, style
 from engine.events import Event as EngineEvent
+from engine.halves import REACH_S
 from engine.together import Together
-from render import cuts, host, spool, stamps
+from render import cuts, host, instrument, spool, stamps
 from render.errors import RenderError
 from render.events import OnEvent, StemProgress, StemPublished
 from render.overs import Settling
 from render.plan import Job
 from render.publish import partial, publish
+from render.tempo import Song
 
 Clock = Callable[[], float]
 
@@ -42,7 +44,9 @@ def render(
     inputs = job.inputs()
     settling = Settling(job.info.rate, job.format.subtype, job.overs)
     wet = _Level()
-    with audio.Stem(job.stem) as file, partial(job.output) as path:
+    if job.performance is not None and job.performance.sha256 != inputs["stem"]:
+        raise RenderError(f"{job.stem} changed after the plan was made; render it again")
+    with _heard(job) as heard, audio.Stem(heard) as file, partial(job.output) as path:
         stem = _Measured(file)
         if (stem.channels, stem.samples, stem.rate) != (job.info.channels, job.info.frames, job.info.rate):
             raise RenderError(f"{job.stem} changed after the plan was made; render it again")
@@ -77,6 +81,16 @@ def render(
     )
 
 
+@contextmanager
+def _heard(job: Job) -> Iterator[Path]:
+    """The file of the job's stem, played by its instrument first when it is a part of a MIDI file."""
+    if job.performance is None:
+        yield job.stem
+        return
+    with instrument.written(job.performance, job.output) as path:
+        yield path
+
+
 def _write(job: Job, blocks: Iterator[Tensor], path: Path, together: Together | None) -> None:
     rate, channels, seed = job.info.rate, job.info.channels, job.settings.seed
     with audio.Writer(path, rate, channels, job.length, job.format, dither_seed=seed) as writer:
@@ -105,7 +119,7 @@ def _styled(job: Job, stem: "_Measured", on_event: OnEvent, together: Together |
             yield stem.read(at, min(_BLOCK, stem.samples - at))
         return
     target, done = job.preset.target, 0
-    found = cuts.cut_points(stem)
+    found = cuts.cut_points(stem, None if job.song is None else _bars(job.song, job.song_start_s))
     for block in style.restyle_stream(stem, target, job.settings, tell, cuts=found, together=together):
         done += block.shape[-1]
         if block.dim() != 2 or len(block) != stem.channels or done > stem.samples or not bool(block.isfinite().all()):
@@ -113,6 +127,16 @@ def _styled(job: Job, stem: "_Measured", on_event: OnEvent, together: Together |
         yield block
     if done != stem.samples:
         raise _nonsense(target.recipe, f"{done} samples", stem)
+
+
+def _bars(song: Song, start_s: float) -> Callable[[float], float | None]:
+    """The marker or bar of ``song`` to cut at near a time of a stem that begins ``start_s`` into it."""
+
+    def better(seconds: float) -> float | None:
+        at = song.cut_near(seconds + start_s, REACH_S)
+        return None if at is None else at - start_s
+
+    return better
 
 
 def _nonsense(recipe: str, found: str, stem: "_Measured") -> RenderError:

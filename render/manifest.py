@@ -111,6 +111,15 @@ class TrackTable(_Sound):
     stem: Annotated[_Path | None, Allowed("the path of an audio file")] = Field(
         default=None, description="The audio file, from the manifest's folder."
     )
+    midi: Annotated[_Path | None, Allowed("the path of a MIDI file")] = Field(
+        default=None, description="Instead of a stem: a MIDI file, from the manifest's folder, for the instrument."
+    )
+    midi_track: Annotated[
+        _Text | Annotated[int, Field(ge=1, strict=True)] | None, Allowed("a track's name, or its number from 1")
+    ] = Field(default=None, description="The one track of the MIDI file to play; all of them when it is left out.")
+    instrument: Annotated[dict[str, Any] | None, Allowed('a table like { plugin = "Synth.vst3", tail_s = 2.0 }')] = (
+        Field(default=None, description="The plugin that plays the MIDI file, set up as in a chain; rate, tail_s.")
+    )
     title: Annotated[_Text | None, Allowed("a text of 1 to 200 characters")] = Field(
         default=None, description="The track's title; the stem's own name when it is left out."
     )
@@ -129,8 +138,6 @@ class Manifest(BaseModel):
 
 
 NOT_YET = {
-    "midi": "MIDI tracks with an instrument plugin",
-    "instrument": "MIDI tracks with an instrument plugin",
     "automation": "automation of amount, mix and plugin parameters",
 }
 

@@ -72,7 +72,7 @@ def stream(part: Part, player: Player, rate: int, channels: int, samples: int) -
         heard = heard or bool(block.any())
         kept, skip = block[:, min(skip, count) :], skip - min(skip, count)
         if kept.shape[1]:
-            yield torch.from_numpy(np.ascontiguousarray(kept, np.float32))
+            yield torch.from_numpy(np.array(kept, np.float32))  # a copy: what comes from a pipe is read-only
     if not heard:
         what = "returned nothing but silence; expected sound: is it an instrument, and is its sound chosen and loaded?"
         raise ChainError(f"{player.name} {what}")

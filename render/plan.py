@@ -13,6 +13,7 @@ from render import chain as chains
 from render import estimate, stamps
 from render.chain import Chain
 from render.delivery import Delivery
+from render.instrument import Performance
 from render.tempo import Song
 
 
@@ -22,7 +23,8 @@ class Job:
 
     ``index`` counts from 1. ``output`` is below ``root``, the output folder. ``preset`` is None for a stem that is
     not styled. ``length`` is the output's in samples, and ``done`` says that it is there already. ``song`` has the bars
-    and markers at which the stem is best cut.
+    and markers at which the stem is best cut, which begins ``song_start_s`` after it. A ``performance`` is a part of a
+    MIDI file, played before all else.
     """
 
     index: int
@@ -41,10 +43,12 @@ class Job:
     done: bool = False
     notes: tuple[str, ...] = ()
     song: Song | None = None
+    song_start_s: float = 0.0
+    performance: Performance | None = None
 
     @property
     def stem(self) -> Path:
-        """The audio file."""
+        """The audio file, or the MIDI file of a ``performance``."""
         return self.info.path
 
     @property
@@ -65,7 +69,7 @@ class Job:
     @property
     def untouched(self) -> bool:
         """Whether the stem's audio is to come through as it is, in whatever format."""
-        return not self.styled and not self.chain and not self.tail_samples
+        return not self.styled and not self.chain and not self.tail_samples and self.performance is None
 
     @property
     def estimate_s(self) -> float:
@@ -101,7 +105,8 @@ class Job:
             "tail_samples": self.tail_samples,
             "version": gramophone_version(),
             # Only where there is one, so that what was rendered before there were any is still known.
-            **({"song": self.song.digest} if self.song and self.styled else {}),
+            **({"song": [self.song.digest, self.song_start_s]} if self.song and self.styled else {}),
+            **({"performance": self.performance.record()} if self.performance else {}),
         }
 
 

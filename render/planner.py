@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,12 +15,14 @@ from presets.errors import PresetError
 from presets.library import Library
 from presets.preset import Preset
 from render import chain as chains
-from render import delivery, destination, manifest, outformat, songs, stamps
+from render import delivery, destination, instrument, manifest, midi, midirender, outformat, songs, stamps
 from render.chain import Chain
 from render.choices import Choices, Layer, chosen, command_line, of_table
 from render.delivery import Wish
 from render.destination import Destination
 from render.errors import InputError, MidiError, Mistake, RenderError, nearest
+from render.instrument import Performance
+from render.manifest import TrackTable
 from render.naming import NamingError
 from render.plan import Job, Plan, Unreadable
 from render.tempo import Song
@@ -42,6 +45,8 @@ class _Request:
     destination: Destination
     chains: tuple[tuple[object, str], ...] = ()
     album: str | None = None
+    is_midi: bool = False
+    performance: Performance | None = None
 
 
 def plan_stems(
@@ -93,17 +98,26 @@ def plan_album(
     title = album.title or path.stem
     planner = _Planner(library, overwrite, with_chain, mistakes, [path])
     where = destination.of_album(album.output, out, path, mistakes)
+    parts: list[tuple[_Request, TrackTable]] = []
     for index, track in enumerate(read.track, 1):
         key = f"track[{index}]"
-        if track.stem is None:
-            if not any(m.key in (key, f"{key}.stem", f"{key}.midi", f"{key}.instrument") for m in mistakes):
-                mistakes.append(Mistake(file, f"{key}.stem", "is missing; expected the path of an audio file"))
+        planner.check_source(track, file, key)
+        source = track.stem if track.stem is not None else track.midi
+        if source is None:
             continue
-        stem = path.parent / os.path.expanduser(track.stem)  # noqa: PTH111 - Path raises for a stranger's home
+        stem = path.parent / os.path.expanduser(source)  # noqa: PTH111 - Path raises for a stranger's home
         tables = (Layer(file, key, of_table(track), path.parent), Layer(file, "album", of_table(album), path.parent))
         raw = [(track.chain, f"{key}.chain"), (None if track.album_chain is False else album.chain, "album.chain")]
         written = tuple(pair for pair in raw if pair[0] is not None)
-        planner.add(_Request(file, key, index, track.title or stem.stem, stem, (layer, *tables), where, written, title))
+        name = stem.stem if track.midi_track is None else f"{stem.stem} {track.midi_track}"
+        request = _Request(file, key, index, track.title or name, stem, (layer, *tables), where, written, title)
+        if track.stem is not None:
+            planner.add(request)
+        else:
+            parts.append((replace(request, is_midi=True), track))
+    # After the stems, whose rate instruments play at.
+    for request, track in parts:
+        planner.add_part(request, track)
     said = Wish(None if album.export is None else tuple(album.export), album.export_originals, album.report)
     return planner.plan(title, wish.over(said), title, file)
 
@@ -128,10 +142,40 @@ class _Planner:
         if mistake not in self.mistakes:
             self.mistakes.append(mistake)
 
+    def check_source(self, track: TrackTable, file: str, key: str) -> None:
+        """Note what is wrong with where ``track`` takes its sound from: a stem, or a MIDI file and an instrument."""
+        keys = {m.key for m in self.mistakes}
+        if track.stem is not None:
+            for name in ("midi", "midi_track", "instrument"):
+                if getattr(track, name) is not None:
+                    self.wrong(file, f"{key}.{name}", "found beside a stem; expected a stem, or midi and instrument")
+        elif track.midi is None and not keys & {key, *(f"{key}.{name}" for name in ("stem", "midi"))}:
+            expected = "expected the path of an audio file, or midi and instrument"
+            self.wrong(file, f"{key}.stem", f"is missing; {expected}")
+
+    def add_part(self, request: _Request, track: TrackTable) -> None:
+        """As `add`, for a part of a MIDI file that an instrument plays: at the album's rate, if it has one."""
+        before = len(self.mistakes)
+
+        def wrong(key: str, message: str) -> None:
+            near = _neighbour(request.stem) if key == "midi" and _mode(request.stem) is None else ""
+            self.wrong(request.file, f"{request.key}.{key}", f"{message}{near}")
+
+        read = instrument.read_part(request.stem, track.midi_track, wrong)
+        player = None
+        if not any(m.key == f"{request.key}.instrument" for m in self.mistakes):
+            player = instrument.read(track.instrument, folder=request.layers[-1].base, wrong=wrong)
+        if read is not None and player is not None and len(self.mistakes) == before:
+            rates = Counter(job.info.rate for _, job in self.found if job.performance is None)
+            rate = player.rate or max(rates, key=lambda hz: (rates[hz], hz), default=instrument.DEFAULT_RATE)
+            request = replace(request, performance=Performance(read.part, read.sha256, player, rate, read.song))
+        self.add(request)
+
     def add(self, request: _Request) -> None:
         """Look behind every name in ``request``; a job when nothing is wrong."""
         before = len(self.mistakes)
-        info = self._stem(request)
+        performance = request.performance
+        info = performance.info if performance else None if request.is_midi else self._stem(request)
         preset, label = self._preset(request)
         settings = self._settings(request, preset)
         chain = self._chain(request, preset)
@@ -165,6 +209,7 @@ class _Planner:
             self.wrong(where.file, where.key, str(error))
             return
         tail_s = chosen(request.layers, "tail_s")[0] or 0.0
+        advice = midirender.advice(performance.part) if performance else ()
         job = Job(
             index=request.index,
             title=request.title,
@@ -179,8 +224,15 @@ class _Planner:
             overs=chosen(request.layers, "overs")[0] or "limit",
             tail_samples=round(tail_s * info.rate),
             overwrite=self.overwrite,
-            notes=(*chains.notes(chain), *outformat.notes(info.format, form, request.layers), *song_notes),
+            notes=(
+                *chains.notes(chain, channels=info.channels),
+                *outformat.notes(info.format, form, request.layers),
+                *song_notes,
+                *advice,
+            ),
             song=song,
+            song_start_s=_into_its_session_s(info.path) if song and chosen(request.layers, "tempo")[1] else 0.0,
+            performance=performance,
         )
         self.found.append((request, job))
 
@@ -195,7 +247,7 @@ class _Planner:
         for number, problem in destination.conflicts(outputs, self.inputs).items():
             request = requests[number]
             self.wrong(request.file, request.key, f"{request.stem.name} {problem}")
-        jobs = [self._in_place(request, job) for request, job in self.found]
+        jobs = [self._in_place(request, job) for request, job in sorted(self.found, key=lambda pair: pair[1].index)]
         handed, more = delivery.decide(wish, name, jobs, self.inputs, file=file, overwrite=self.overwrite)
         self.mistakes += more
         if not jobs and not self.mistakes:
@@ -205,6 +257,11 @@ class _Planner:
         return Plan(title, tuple(jobs), tuple(self.unreadable), handed)
 
     def _stem(self, request: _Request) -> audio.Info | None:
+        if request.stem.suffix.lower() in midi.SUFFIXES:
+            what = "expected an audio file, or a manifest's track with midi = FILE and instrument = { plugin = … }"
+            key = f"{request.key}.stem" if request.key else ""
+            self.wrong(request.file, key, f"{request.stem} is MIDI, which makes no sound of its own; {what}")
+            return None
         try:
             return audio.probe(request.stem)
         except AudioError as error:
@@ -243,6 +300,8 @@ class _Planner:
     def _song(self, request: _Request) -> tuple[Song | None, tuple[str, ...]]:
         """The song that was chosen for the stem, or the one beside it, and what there is to note about that."""
         value, layer = chosen(request.layers, "tempo")
+        if layer is None and request.performance is not None:
+            return request.performance.song, ()
         if layer is None:
             return songs.of_stem(request.stem)
         path = (layer.base or Path()) / os.path.expanduser(value)  # noqa: PTH111 - Path raises for a stranger's home
@@ -305,6 +364,16 @@ class _Planner:
             message = f"{job.output} exists and was not rendered from these inputs; --overwrite replaces it"
             self.wrong(request.file, request.key, message)
         return job
+
+
+def _into_its_session_s(stem: Path) -> float:
+    """Where in its session a stem begins: its time of day past the whole hour, where sessions start."""
+    if stem.suffix.lower() in midi.SUFFIXES:
+        return 0.0
+    try:
+        return audio.read_annotations(stem).start_s % 3600
+    except AudioError:  # it was read a moment ago, and is told of when it is rendered
+        return 0.0
 
 
 def _mode(path: Path) -> int | None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from presets.library import Library
 from render import cuts, planner
 from render import job as jobs
 from render.choices import Choices
+from render.tempo import Song, TempoMap
 
 from .conftest import MakeStem, Noise
 
@@ -198,21 +200,23 @@ def test_cuts_are_in_order_inside_and_taken_by_the_grid(
 def test_a_job_cuts_where_it_is_quiet(
     make_stem: MakeStem, shelf: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cuts of a job's stem reach the engine."""
+    """The cuts of a job's stem reach the engine; with a song whose bar is in reach, the bar does."""
     sound = _tone(12.0)
     _gap(sound, 5.7, 5.9)
     given: list[list[float]] = []
     real = style.restyle_stream
 
-    def restyle_stream(*args: object, cuts: list[float]) -> object:
+    def restyle_stream(*args: object, cuts: list[float], together: object) -> object:
         given.append(cuts)
-        return real(*args, cuts=cuts)  # type: ignore[arg-type]
+        return real(*args, cuts=cuts, together=together)  # type: ignore[arg-type]
 
     monkeypatch.setattr(style, "restyle_stream", restyle_stream)
     choices = Choices(preset="tape")
     (job,) = planner.plan_stems([make_stem(samples=sound)], library=shelf, choices=choices, out=tmp_path / "o").jobs
     jobs.render(job, on_event=lambda event: None)
-    assert given == [pytest.approx([5.8], abs=0.01)]
+    song = Song(tmp_path / "song.mid", TempoMap.of(480, [(0, 1_550_000)]))
+    jobs.render(replace(job, song=song, overwrite=True), on_event=lambda event: None)
+    assert given == [pytest.approx([5.8], abs=0.01), pytest.approx([6.2])]
 
 
 def test_librosa_is_not_imported(make_stem: MakeStem, noise: Noise) -> None:

@@ -100,8 +100,12 @@ def test_each_wrong_value_is_one_line(line: str, told: str) -> None:
         ('album = 3\n[[track]]\nstem = "a"', ["album: found 3; expected a table [album]"]),
         ('[[tracks]]\nstem = "a"', ["tracks: no such key here", "did you mean 'track'?"]),
         (
-            '[[track]]\nmidi = "bass.mid"\ninstrument = { plugin = "S.vst3" }',
-            ["track[1].midi: not yet", "track[1].inst"],
+            '[[track]]\nmidi = 3\nmidi_track = 0\ninstrument = "S.vst3"',
+            [
+                "midi: found 3; expected the path of a MIDI",
+                "midi_track: found 0",
+                "instrument: found 'S.vst3'; expected a t",
+            ],
         ),
         ('[[track]]\nstem = "a"\n[[track]]\nstem = 4', ["track[2].stem: found 4; expected the path"]),
         ('[[track]]\nstem = "a"\n[[track.automation]]\ntarget = "amount"', ["track[1].automation: not yet"]),

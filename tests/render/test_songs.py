@@ -9,8 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine import audio, style
+from engine.annotations import Annotations
+from engine.bext import Broadcast
 from presets.library import Library
 from render import cuts, songs
+from render import job as jobs
 from render.choices import Choices
 from render.errors import InputError
 from render.planner import plan_album, plan_stems
@@ -96,6 +100,37 @@ def test_the_stamp_knows_the_song(shelf: Library, make_stem: MakeStem, tmp_path:
     assert inputs[1] == inputs[2] != inputs[3]
     dry = replace(plain, preset=None)
     assert dry.inputs() == replace(dry, song=song).inputs()
+
+
+def test_a_stem_that_starts_later_has_the_bars_of_its_place(
+    shelf: Library, make_stem: MakeStem, tmp_path: Path, noise: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stem that starts 1.25 s past the hour is cut at bars that much earlier, save those of a song beside it."""
+    rate = 8000
+    stem = tmp_path / "vox.wav"
+    starts = Annotations(rate, broadcast=Broadcast(time_reference=round((3600 + 1.25) * rate)))
+    with audio.Writer(stem, rate, 1, 12 * rate, audio.Format("WAV", "PCM_16"), annotations=starts) as writer:
+        writer.write(noise(1, 12 * rate))
+    tempo_file(tmp_path / "song.mid", bpm=240 / 1.4)
+    album = tmp_path / "album.toml"
+    album.write_text('[album]\npreset = "tape"\ntempo = "song.mid"\n[[track]]\nstem = "vox.wav"\n')
+    given: list[list[float]] = []
+    real = style.restyle_stream
+
+    def restyle_stream(*args: object, cuts: list[float], together: object) -> object:
+        given.append(cuts)
+        return real(*args, cuts=cuts, together=together)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(style, "restyle_stream", restyle_stream)
+    (job,) = plan_album(album, library=shelf).jobs
+    assert job.song_start_s == pytest.approx(1.25)
+    jobs.render(job, on_event=lambda event: None)
+    # Places at 3, 6 and 9 s; bars at multiples of 1.4 s less 1.25: 2.95, 5.75 and 8.55.
+    assert given == [pytest.approx([2.95, 5.75, 8.55], abs=1e-3)]
+    tempo_file(tmp_path / "vox.mid")
+    (beside,) = plan_stems([stem], library=shelf, choices=Choices(preset="tape")).jobs
+    assert beside.song_start_s == 0
+    assert beside.inputs() != replace(beside, song_start_s=1.0).inputs()
 
 
 class _Counted:
