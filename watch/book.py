@@ -13,7 +13,7 @@ from watch import barriers, names, sources
 from watch.config import ConfigProblem, Configs, StemConfig
 from watch.errors import WatchError
 from watch.holds import Holds, folder_key
-from watch.ledger import Ledger
+from watch.ledger import IllegalStep, Ledger
 from watch.ledgerfile import LedgerUnavailable
 from watch.pool import Lost
 from watch.protocol import Failed, Incomplete, Published, Returned, Waiting
@@ -26,7 +26,7 @@ Outcome = Published | Incomplete | Failed | Waiting | Returned | Lost
 #: An incomplete file that stays as it is has failed after so many times the time it has to be still.
 PATIENCE = 15.0
 _ATTEMPT_S, _ATTEMPT_FACTOR = 1.0, 4.0
-_CONFIG_S = 60.0
+_CONFIG_S, _LATER_S = 60.0, 5.0
 
 
 class Book:
@@ -40,6 +40,9 @@ class Book:
         self._unfinished: dict[int, Row] = {}
         self._incomplete: dict[int, float] = {}
         self._waits: dict[int, str] = {}
+        self._later: dict[int, Row] = {}
+        self._later_at = 0.0
+        self._stuck: set[int] = set()
 
     @property
     def behind(self) -> bool:
@@ -62,13 +65,17 @@ class Book:
                 for outcome in self._pending:
                     row = self._ledger.get(outcome.id)
                     if row.state in ("claimed", "rendered"):
-                        ended += self._one(row, outcome)
+                        ended += self._noted(row, outcome)
             self._pending.clear()
             self._unfinished |= {row.id: row for row in ended}
             barriers.reach("daemon-written")
         for row in list(self._unfinished.values()):
             self.finish(row)
             self._unfinished.pop(row.id, None)
+        if self._later and self._clock() >= self._later_at:
+            again, self._later = self._later, {}
+            for row in again.values():
+                self.finish(row)
 
     def tell_wait(self, row: Row, reason: str) -> None:
         """Say that ``row`` waits, and for what, unless that was said before."""
@@ -80,10 +87,22 @@ class Book:
         """Do with the source of an ended (or published) stem what its folder wants; harmless to repeat."""
         try:
             self._finish(self._ledger.get(row.id))
+            self._stuck.discard(row.id)
         except LedgerUnavailable:
             raise
         except (OSError, WatchError) as error:
-            log.warning("%s stays where it is: %s", names.shown(row.relative), error)
+            self._later[row.id], self._later_at = row, self._clock() + _LATER_S
+            if row.id not in self._stuck:
+                self._stuck.add(row.id)
+                log.warning("%s stays where it is for now: %s", names.shown(row.relative), error)
+
+    def _noted(self, row: Row, outcome: Outcome) -> list[Row]:
+        """As `_one`; a step that the ledger refuses ends as an attempt, and not as the end of the daemon."""
+        try:
+            return self._one(row, outcome)
+        except IllegalStep as error:
+            log.error("%s: %s", names.shown(row.relative), error)
+            return self._retry(row, str(error))
 
     def _one(self, row: Row, outcome: Outcome) -> list[Row]:
         """Write one outcome; the row when its source is to be dealt with."""

@@ -171,14 +171,14 @@ class Ledger(View):
             return [self.get(id) for id in ids]
 
     def reserve(self, id: int, output: str) -> None:
-        """Note where a claimed stem's output is to go, before anything is there; it stays noted through a crash.
+        """Note where a stem's output is to go, before anything is there; it stays noted through a crash.
 
-        `IllegalStep` when the stem is not claimed, or another one has taken that name (see `owner_of`).
+        `IllegalStep` when the stem has ended, or another one has taken that name (see `owner_of`).
         """
         with self.transaction():
             mine = self.get(id)
-            if mine.state not in ("claimed", "rendered"):
-                raise IllegalStep(f"{mine.relative!r} is {mine.state}; an output is named while it is claimed")
+            if mine.state not in ("found", "claimed", "rendered"):
+                raise IllegalStep(f"{mine.relative!r} is {mine.state}; an output is named before it is published")
             other = self.owner_of(output)
             if other is not None and other.relative != mine.relative:
                 raise IllegalStep(f"{mine.relative!r} cannot go to {output!r}: that is {other.relative!r}'s")

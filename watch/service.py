@@ -90,7 +90,7 @@ class Service:
         self._draining_since: float | None = None
         self._told: dict[str, str] = {}
         self._status_at = 0.0
-        self._late, self._starved = False, True
+        self._late, self._starved, self._taken_over = False, True, False
         self._pool = pool(self._settings, wake.fileno())
         self._apply(self._settings)
 
@@ -99,7 +99,6 @@ class Service:
         self._leavings.look(self._outs)
         self._pool.start()
         try:
-            self._guarded(self._take_over)
             self._notifier.ready()
             while not self._over():
                 self._notifier.beat()
@@ -122,6 +121,8 @@ class Service:
     def _round(self) -> None:
         """One turn of the loop, as far as the ledger lets it."""
         self._round_at = self._clock()
+        if not self._taken_over:
+            self._take_over()
         self._book.write()
         if self._clock() >= self._due_scan():
             self._look()
@@ -151,6 +152,7 @@ class Service:
         """Finish what an earlier daemon had published and not ended."""
         for row in self._ledger.rows("published"):
             self._book.finish(row)
+        self._taken_over = True
 
     # Looking
 
@@ -280,7 +282,7 @@ class Service:
         if (until := self._holds.until(key, row.id)) is not None:
             self._ledger.waiting(row.id, self._holds.reason(key), until)
             return None
-        number = self._reserve(row, config)
+        number = 1 if row.kind == "album" else self._reserve(row, config)
         self._ledger.keyed(row.id, config_hash=config.key)
         mine = row if row.sha256 is not None else self._ledger.earlier(row.relative)
         settings = dict(config.settings)
@@ -310,12 +312,12 @@ class Service:
             name = protocol.numbered(config.place.name, number)
             output = self._book.shown(config.out / config.place.with_name(f"{name}.wav"))
             owner = self._ledger.owner_of(output)
-            if owner is None or owner.relative == row.relative:
-                break
+            if owner is None:
+                self._ledger.reserve(row.id, output)
+                return number
+            if owner.relative == row.relative:
+                return number
             number += 1
-        if row.output is None:
-            self._ledger.reserve(row.id, output)
-        return number
 
     # Taking in
 

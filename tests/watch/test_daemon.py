@@ -369,6 +369,49 @@ def test_an_album_is_rendered_from_its_manifest(daemon: "Daemon") -> None:
     daemon.check()
 
 
+def test_an_album_in_the_watched_folder_itself(daemon: "Daemon") -> None:
+    """A manifest that lies on top goes to the top of the output folder, and stems beside it are no trouble."""
+    daemon.drop("tape/vox.wav")
+    (daemon.folder / "album.toml").write_text(
+        '[album]\ntitle = "Top"\noutput = "{index:02d}_{stem}"\npreset = "tape"\n[[track]]\nstem = "tape/vox.wav"\n'
+    )
+    daemon.drop("rain/bass.wav")
+    assert daemon.once() == 0
+    assert daemon.outputs() == ["01_vox.wav", "rain/bass.wav"]
+    daemon.check()
+
+
+def test_a_number_that_a_stranger_forced_makes_others_step_aside(daemon: "Daemon") -> None:
+    """A stem that finds its name taken on the disk may get the one that another stem was to have."""
+    theirs = daemon.folder / "_out/tape/vox.wav"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"a stranger's")
+    daemon.drop("tape/vox.wav")
+    daemon.drop("tape/vox.flac")
+    daemon.drop("tape/vox (2).wav")
+    assert daemon.once() == 0
+    assert set(daemon.states().values()) == {"done"}
+    assert theirs.read_bytes() == b"a stranger's"
+    theirs.unlink()  # it is no output of ours, and no sound
+    assert len(daemon.outputs()) == 3
+    daemon.check()
+
+
+def test_a_reason_that_cannot_be_written_yet_is_written_later(daemon: "Daemon") -> None:
+    """While something is in the way of ``_failed`` a failed source stays; when that is gone it is moved."""
+    (daemon.folder / "_failed").write_bytes(b"in the way")
+    path = daemon.drop("tape/vox.wav", subtype="FLOAT")
+    sound, rate = soundfile.read(path)
+    soundfile.write(path, np.full_like(sound, np.nan), rate, "FLOAT")
+    daemon.start()
+    daemon.until_states(tape__vox="failed")
+    daemon.until(lambda: "stays where it is for now" in daemon.log, "it is told")
+    assert path.exists()
+    (daemon.folder / "_failed").unlink()
+    daemon.until(lambda: not path.exists(), "the source is moved")
+    daemon.check()
+
+
 def test_nothing_is_left_of_descriptors(daemon: "Daemon") -> None:
     """Many stems leave the daemon with the descriptors it began with."""
     daemon.start()
