@@ -120,6 +120,12 @@ class Child:
                 pipe.close()
         return _ended(self._process.returncode)
 
+    def lives(self) -> bool:
+        """Whether it can be asked; one that died while nobody asked is put to rest."""
+        if self.alive and self._process.poll() is not None:
+            self.kill()
+        return self.alive
+
     def _at_end(self) -> bool:
         """Whether the answers have ended, as they do when a process dies."""
         return self._pipes[1].closed or not _readable(self._pipes[1])
@@ -172,8 +178,11 @@ class Pool:
 
     def _taken(self, key: str) -> Child | None:
         with self._lock:
-            found = next((number for number, (name, _, _) in self._idle.items() if name == key), None)
-            return None if found is None else self._idle.pop(found)[1]
+            for number in [number for number, (name, _, _) in self._idle.items() if name == key]:
+                child = self._idle.pop(number)[1]
+                if child.lives():
+                    return child
+        return None
 
     def _keep(self, key: str, child: Child) -> None:
         now = self._clock()

@@ -37,9 +37,9 @@ class External:
     latency_samples: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """What the sound depends on, as JSON; the preset file counts by its own digest."""
+        """What the sound depends on, as JSON, wherever the plugin lies; the preset file counts by its own digest."""
         return {
-            "plugin_file": self.plugin.identifier,
+            "plugin_file": self.plugin.name,
             "version": self.plugin.version,
             "sha256": self.sha256,
             "parameters": dict(self.values),

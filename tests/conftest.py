@@ -86,3 +86,24 @@ def _compiler(plugin: str, fixture: _Fixture) -> list[str]:
         str(_SOURCES / f"{fixture.source}.cpp"),
         str(_DPF / "DistrhoPluginMain.cpp"),
     ]
+
+
+@pytest.fixture(scope="session")
+def zam_folder() -> Path:
+    """The folder of Debian's zam-plugins, third parties' effects as VST3; skipped where they are not installed."""
+    folder = Path("/usr/lib/vst3")
+    if not (folder / "ZaMaximX2.vst3").exists():
+        pytest.skip("no zam-plugins here (Debian's package of that name)")
+    return folder
+
+
+@pytest.fixture
+def plugins_here(
+    plugin_folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """`plugin_folder` as the place where plugins are found by name, with a cache of scans that is not the user's."""
+    cache = tmp_path_factory.getbasetemp() / "plugin-cache"
+    monkeypatch.setenv("GRAMOPHONE_PLUGIN_PATH", str(plugin_folder))
+    for variable in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(variable, str(cache))
+    return plugin_folder
