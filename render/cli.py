@@ -58,6 +58,10 @@ def render(
         str | None, typer.Option(help="limit, scale or refuse what is over full scale in 16 or 24 bits.")
     ] = None,
     tail_s: Annotated[float | None, typer.Option(help="Seconds kept after the end while the chain rings out.")] = None,
+    tempo: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="MIDI file of bars and markers. [default: the one beside a stem]"),
+    ] = None,
     with_chain: Annotated[bool, typer.Option("--chain/--no-chain", help="Play the chains, or leave them out.")] = True,
     export: Annotated[
         str | None, typer.Option("--export", help="Sessions to write beside the outputs: dawproject,rpp,midi,aaf.")
@@ -102,7 +106,7 @@ def render(
         from render.planner import plan_album, plan_stems
 
         given = list(stems or ())
-        choices = Choices(preset, amount, mix, quality, seed, device, bit_depth, format, overs, tail_s)
+        choices = Choices(preset, amount, mix, quality, seed, device, bit_depth, format, overs, tail_s, tempo)
         shelf = default_library(library)
         wish = _wish(export, export_originals, report)
         if album := _album(given):

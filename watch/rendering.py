@@ -27,13 +27,14 @@ from presets.errors import PresetError
 from presets.library import Library
 from presets.preset import Preset
 from render import chain as chains
-from render import destination, outformat, stamps
+from render import destination, outformat, songs, stamps
 from render import job as jobs
 from render.chain import Chain
 from render.choices import Choices, Layer, chosen, command_line
-from render.errors import InputError, Mistake, PublishError, RenderError
+from render.errors import InputError, MidiError, Mistake, PublishError, RenderError
 from render.events import Event
 from render.plan import Job
+from render.tempo import Song
 from watch import albums, barriers, protocol
 from watch.protocol import Failed, Incomplete, Published, Started, Stem, Tell, Verdict, Waiting
 
@@ -178,6 +179,7 @@ class Renderer:
             overs=chosen(layers, "overs")[0] or "limit",
             tail_samples=round((chosen(layers, "tail_s")[0] or 0.0) * info.rate),
             overwrite=False,
+            song=_song(wishes.layer, info.path),
         )
         _stay_inside(job)
         tell(Started(request.id, job.duration_s, job.estimate_s))
@@ -278,6 +280,16 @@ def _settings(layer: Layer, preset: Preset | None) -> Settings:
         given.setdefault("amount", preset.card.amount)
     devices.pick(given.get("device", "auto"))
     return Settings(**given)
+
+
+def _song(layer: Layer, stem: Path) -> Song | None:
+    """The bars and markers that the folder chose, or those of the MIDI file beside ``stem``, if it is one."""
+    if layer.choices.tempo is None:
+        return songs.of_stem(stem)[0]
+    try:
+        return songs.chosen((layer.base or Path()) / layer.choices.tempo)
+    except MidiError as error:
+        raise Held("config", f"tempo: {error}") from error
 
 
 def _preset_chain(preset: Preset | None) -> Chain:

@@ -8,12 +8,13 @@ import mido
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 from engine import audio, style
 from engine.annotations import Annotations
 from engine.bext import Broadcast
 from presets.library import Library
-from render import cuts, songs
+from render import cli, cuts, songs
 from render import job as jobs
 from render.choices import Choices
 from render.errors import InputError
@@ -68,6 +69,24 @@ def test_a_manifest_chooses_its_song(shelf: Library, make_stem: MakeStem, tmp_pa
     )
     found = [job.song.tempo.tempos[0].bpm for job in plan_album(album, library=shelf).jobs if job.song]
     assert found == pytest.approx([90, 30], rel=1e-5)
+
+
+def test_a_song_may_be_typed(
+    shelf: Library, make_stem: MakeStem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--tempo wins over the file beside the stem, and is named when it cannot be read."""
+    make_stem("vox.wav")
+    tempo_file(tmp_path / "vox.mid", bpm=60)
+    tempo_file(tmp_path / "song.mid", bpm=90)
+    monkeypatch.chdir(tmp_path)
+    (job,) = plan_stems([Path("vox.wav")], library=shelf, choices=Choices(preset="tape", tempo="song.mid")).jobs
+    assert job.song is not None
+    assert job.song.path == Path("song.mid")
+    typed = ["render", "vox.wav", "--preset", "tape", "--library", str(shelf.folder), "--tempo", "sonk.mid"]
+    done = CliRunner().invoke(cli.app, typed)
+    assert done.exit_code == 2
+    assert "--tempo" in done.output
+    assert "did you mean 'song.mid'?" in " ".join(done.output.split())
 
 
 def test_a_song_that_is_not_there_is_a_mistake(shelf: Library, make_stem: MakeStem, tmp_path: Path) -> None:

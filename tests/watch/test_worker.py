@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -23,6 +24,7 @@ from presets import preset, resolve
 from presets.library import Library
 from render import job as jobs
 from render import publish, stamps
+from render.plan import Job
 from watch import pool, protocol
 from watch.protocol import Failed, Incomplete, Published, Ready, Started, Stem, Verdict, Waiting
 from watch.rendering import Renderer
@@ -371,6 +373,31 @@ def test_the_folders_chain_wins_over_the_presets(renderer: Renderer, library: Li
         verdict = ask(renderer, request(path, place=place, chain=chain, choices={"preset": "flip", "device": "cpu"}))
         assert isinstance(verdict, Published)
         assert np.array_equal(soundfile.read(verdict.output)[0], sign * there)
+
+
+def test_bars_come_from_the_midi_file_beside(renderer: Renderer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stem has the bars of vox.mid beside vox.wav, or of the file the folder chose; a broken one of those waits."""
+    found: list[float | None] = []
+    real = jobs.render
+
+    def render(job: Job, **options: Any) -> Any:
+        found.append(job.song.tempo.tempos[0].bpm if job.song else None)
+        return real(job, **options)
+
+    monkeypatch.setattr(jobs, "render", render)
+    stem = folder / "tape" / "vox.wav"
+    for bpm, path in ((100, stem.with_suffix(".mid")), (50, folder / "slow.mid")):
+        tempo = mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bpm))
+        mido.MidiFile(tracks=[mido.MidiTrack([tempo])]).save(path)
+    ask(renderer, request(stem))
+    chosen = {"preset": "tape", "device": "cpu", "tempo": "slow.mid"}
+    ask(renderer, request(stem, choices=chosen, number=2))
+    assert found == [100, 50]
+    (folder / "slow.mid").write_bytes(b"MThd")
+    held = ask(renderer, request(stem, choices=chosen))
+    assert isinstance(held, Waiting)
+    assert held.cause == "config"
+    assert "tempo: " in held.reason
 
 
 def test_the_format_decides_the_ending(renderer: Renderer, folder: Path) -> None:
