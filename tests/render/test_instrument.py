@@ -99,6 +99,20 @@ def test_onsets_are_where_the_tempo_map_has_them(
     assert max(abs(at / rate - time) for at, time in zip(found, expected, strict=True)) <= 1 / rate
 
 
+def test_five_minutes_do_not_drift(shelf: Library, tmp_path: Path, plugin_folder: Path) -> None:
+    """After five minutes and hundreds of tempos the last note of a real instrument is as much in time as the first."""
+    path = song(tmp_path / "long.mid", notes=1400)
+    track = 'midi = "long.mid"\ninstrument = { plugin = "SINE", rate = 8000, tail_s = 0 }'
+    plan = plan_album(album(tmp_path, plugin_folder / "GramoSine.vst3", track), library=shelf)
+    assert not [event for event in run(plan) if isinstance(event, StemFailed)]
+    samples, rate = soundfile.read(tmp_path / "out" / "long.wav", always_2d=True)
+    expected = seconds(path)
+    found = onsets(samples)
+    assert expected[-1] > 300
+    assert len(found) == len(expected) == 1400
+    assert max(abs(at / rate - time) for at, time in zip(found, expected, strict=True)) <= 1 / rate
+
+
 def test_sustain_holds_to_its_sample(shelf: Library, tmp_path: Path, plugin_folder: Path) -> None:
     """A note that is released under the pedal sounds on until the pedal comes up, to the sample."""
     track = mido.MidiTrack()
