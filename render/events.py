@@ -44,7 +44,8 @@ class StemPublished:
     ``seconds`` is what it took. ``peak_dbfs`` is the output's sample peak and ``level_change_db`` its mean-square
     level against the stem's (both None when there is only silence). ``overs`` samples were beyond full scale, and
     ``overs_action`` says what became of them: none, kept, limited or scaled (by ``gain_db``).
-    ``copied`` says that nothing was to be done, so that the stem's audio came through bit for bit.
+    ``copied`` says that nothing was to be done, so that the stem's audio came through bit for bit. Where a loudness or
+    a ceiling was asked for, ``levelled_db`` is the gain it took, and loudness and true peak are told before and after.
     """
 
     index: int
@@ -59,6 +60,11 @@ class StemPublished:
     overs_action: str
     gain_db: float
     copied: bool
+    levelled_db: float | None = None
+    lufs_before: float | None = None
+    lufs_after: float | None = None
+    dbtp_before: float | None = None
+    dbtp_after: float | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,13 +19,16 @@ from engine import audio, style
 from engine.events import Event as EngineEvent
 from engine.halves import REACH_S
 from engine.together import Together
-from render import cuts, host, instrument, spool, stamps
+from render import cuts, host, instrument, provenance, spool, stamps
 from render.errors import RenderError
 from render.events import OnEvent, StemProgress, StemPublished
 from render.overs import Settling
 from render.plan import Job
 from render.publish import partial, publish
 from render.tempo import Song
+
+if TYPE_CHECKING:
+    from render.loudness import Levelling
 
 Clock = Callable[[], float]
 
@@ -42,7 +47,9 @@ def render(
     """
     started, before = clock(), _identity(job.stem)
     inputs = job.inputs()
-    settling = Settling(job.info.rate, job.format.subtype, job.overs)
+    # What was levelled has no overs left, and needs no second spool for them.
+    settling = Settling(job.info.rate, job.format.subtype, "limit" if job.levelled else job.overs)
+    levelling = _levelling(job, settling.ceiling)
     wet = _Level()
     if job.performance is not None and job.performance.sha256 != inputs["stem"]:
         raise RenderError(f"{job.stem} changed after the plan was made; render it again")
@@ -53,19 +60,23 @@ def render(
         with ExitStack() as work:
             waiting = work.enter_context(spool.beside(job.output, stem.channels)) if settling.waits else None
             sound = work.enter_context(closing(_sound(job, stem, on_event, together)))
-            blocks = wet.measured(settling.play(_exact(sound, file), waiting))
+            exact = _exact(sound, file)
+            if levelling is not None:
+                exact = levelling.play(exact, work.enter_context(spool.beside(job.output, stem.channels)))
+            blocks = wet.measured(settling.play(exact, waiting))
             if job.untouched and job.format == job.info.format:
                 for _ in blocks:  # all of it is heard, so that no damaged stem is passed on
                     pass
                 shutil.copyfile(job.stem, path)
             else:
-                _write(job, blocks, path, together)
+                said = provenance.of(job, audio.read_annotations(heard))
+                _write(job, blocks, path, together, said)
         if _identity(job.stem) != before:
             raise RenderError(f"{job.stem} changed while it was rendered; wait until it is whole, then render it again")
         stamps.write(job.output, inputs, path)
         publish(path, job.output, overwrite=job.overwrite)
     over, level, stem_level = settling.found, wet.level_db, stem.level.level_db
-    return StemPublished(
+    published = StemPublished(
         index=job.index,
         title=job.title,
         output=job.output,
@@ -79,6 +90,32 @@ def render(
         gain_db=over.gain_db,
         copied=job.untouched and over.action in ("none", "kept"),
     )
+    return published if levelling is None else _levelled(published, levelling)
+
+
+def _levelling(job: Job, full_scale: float) -> "Levelling | None":
+    if not job.levelled:
+        return None
+    from render.loudness import Levelling
+
+    return Levelling(
+        job.info.rate,
+        job.info.channels,
+        loudness_lufs=job.loudness_lufs,
+        ceiling_dbtp=job.ceiling_dbtp,
+        full_scale=full_scale,
+    )
+
+
+def _levelled(published: StemPublished, levelling: "Levelling") -> StemPublished:
+    return replace(
+        published,
+        levelled_db=levelling.gain_db,
+        lufs_before=levelling.before.lufs,
+        lufs_after=levelling.after.lufs,
+        dbtp_before=levelling.before.dbtp,
+        dbtp_after=levelling.after.dbtp,
+    )
 
 
 @contextmanager
@@ -91,9 +128,9 @@ def _heard(job: Job) -> Iterator[Path]:
         yield path
 
 
-def _write(job: Job, blocks: Iterator[Tensor], path: Path, together: Together | None) -> None:
+def _write(job: Job, blocks: Iterator[Tensor], path: Path, together: Together | None, said: audio.Annotations) -> None:
     rate, channels, seed = job.info.rate, job.info.channels, job.settings.seed
-    with audio.Writer(path, rate, channels, job.length, job.format, dither_seed=seed) as writer:
+    with audio.Writer(path, rate, channels, job.length, job.format, dither_seed=seed, annotations=said) as writer:
         for block in blocks:
             if together is not None:
                 together.check()

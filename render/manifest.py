@@ -81,6 +81,14 @@ class _Sound(BaseModel):
     tempo: Annotated[_Path | None, Allowed("the path of a MIDI file")] = Field(
         default=None, description="A MIDI file with the tempo and markers; else the one beside the stem, if any."
     )
+    loudness_lufs: Annotated[
+        Annotated[float, Field(ge=-60, le=0, strict=True, allow_inf_nan=False)] | None,
+        Allowed("a number of LUFS from -60 to 0"),
+    ] = Field(default=None, description="The output's loudness, as far as the ceiling lets it; without it none is set.")
+    ceiling_dbtp: Annotated[
+        Annotated[float, Field(ge=-20, le=0, strict=True, allow_inf_nan=False)] | None,
+        Allowed("a number of dBTP from -20 to 0"),
+    ] = Field(default=None, description="The output is turned down until no true peak is above it; -1 with a loudness.")
 
 
 class AlbumTable(_Sound):

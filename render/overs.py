@@ -44,6 +44,11 @@ class Settling:
         self._count, self._peak = 0, 0.0
 
     @property
+    def ceiling(self) -> float:
+        """The largest magnitude that is never an over, with room for dither."""
+        return self._ceiling
+
+    @property
     def waits(self) -> bool:
         """Whether nothing comes out before everything has gone in, and so a spool is needed."""
         return self._policy == "scale"

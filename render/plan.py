@@ -25,6 +25,7 @@ class Job:
     not styled. ``length`` is the output's in samples, and ``done`` says that it is there already. ``song`` has the bars
     and markers at which the stem is best cut, which begins ``song_start_s`` after it. A ``performance`` is a part of a
     MIDI file, played before all else.
+    ``loudness_lufs`` and ``ceiling_dbtp`` are None unless they were asked for.
     """
 
     index: int
@@ -45,6 +46,8 @@ class Job:
     song: Song | None = None
     song_start_s: float = 0.0
     performance: Performance | None = None
+    loudness_lufs: float | None = None
+    ceiling_dbtp: float | None = None
 
     @property
     def stem(self) -> Path:
@@ -67,9 +70,15 @@ class Job:
         return self.preset is not None and self.settings.amount > 0 and self.settings.mix > 0
 
     @property
+    def levelled(self) -> bool:
+        """Whether the output's level is to be found in a pass of its own."""
+        return self.loudness_lufs is not None or self.ceiling_dbtp is not None
+
+    @property
     def untouched(self) -> bool:
         """Whether the stem's audio is to come through as it is, in whatever format."""
-        return not self.styled and not self.chain and not self.tail_samples and self.performance is None
+        changed = self.styled or self.chain or self.tail_samples or self.levelled
+        return not changed and self.performance is None
 
     @property
     def estimate_s(self) -> float:
@@ -107,6 +116,9 @@ class Job:
             # Only where there is one, so that what was rendered before there were any is still known.
             **({"song": [self.song.digest, self.song_start_s]} if self.song and self.styled else {}),
             **({"performance": self.performance.record()} if self.performance else {}),
+            **({"level": [self.loudness_lufs, self.ceiling_dbtp]} if self.levelled else {}),
+            # The output tells its own title and preset by name.
+            "told": [self.title, self.label],
         }
 
 

@@ -15,7 +15,7 @@ from presets.errors import PresetError
 from presets.library import Library
 from presets.preset import Preset
 from render import chain as chains
-from render import delivery, destination, instrument, manifest, midi, midirender, outformat, songs, stamps
+from render import delivery, destination, instrument, manifest, midi, midirender, outformat, provenance, songs, stamps
 from render.chain import Chain
 from render.choices import Choices, Layer, chosen, command_line, of_table
 from render.delivery import Wish
@@ -233,7 +233,17 @@ class _Planner:
             song=song,
             song_start_s=_into_its_session_s(info.path) if song and chosen(request.layers, "tempo")[1] else 0.0,
             performance=performance,
+            loudness_lufs=chosen(request.layers, "loudness_lufs")[0],
+            ceiling_dbtp=chosen(request.layers, "ceiling_dbtp")[0],
         )
+        if job.levelled:
+            from render.loudness import MIN_RATE
+
+            if info.rate < MIN_RATE:
+                message = f"{info.path.name} is at {info.rate} Hz; expected at least {MIN_RATE} Hz"
+                self.wrong(request.file, request.key, f"{message} where a loudness or a ceiling is asked for")
+                return
+        job = replace(job, notes=(*job.notes, *_lost(job)))
         self.found.append((request, job))
 
     def plan(self, title: str, wish: Wish, name: str, file: str = "") -> Plan:
@@ -382,6 +392,16 @@ def _mode(path: Path) -> int | None:
         return path.stat().st_mode
     except (OSError, ValueError):
         return None
+
+
+def _lost(job: Job) -> list[str]:
+    """What the stem says beside its sound and the output will not."""
+    if job.performance is not None or (job.untouched and job.format == job.info.format):
+        return []
+    try:
+        return provenance.lost(job, audio.read_annotations(job.stem))
+    except AudioError:
+        return []  # it was read a moment ago; the render will say what is wrong with it now
 
 
 def _neighbour(path: Path) -> str:
