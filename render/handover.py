@@ -1,6 +1,5 @@
 """After the stems: sessions for DAWs and the report, each written whole or not at all, one failure sparing the rest."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -53,10 +52,7 @@ def _session(plan: Plan, ended: Mapping[int, Event], delivery: Delivery) -> Sess
     jobs = [job for job in plan.jobs if isinstance(ended.get(job.index), StemPublished | StemSkipped)]
     if not jobs:
         raise RenderError("no stem was rendered")
-    # Stems may each have a song of their own beside them; a session has one, that of most.
-    songs = Counter(job.song for job in jobs if job.song)
-    song = songs.most_common(1)[0][0] if songs else None
-    return session.compose(plan.title, jobs, originals=delivery.originals, song=song, reference_of=_start)
+    return session.compose(plan.title, jobs, originals=delivery.originals, reference_of=_start)
 
 
 def _start(path: Path) -> int | None:

@@ -27,7 +27,7 @@ _PLAYABLE = ("WAV", "WAVEX", "FLAC", "MP3", "OGG")
 class Exhibit:
     """One thing to hear: the file ``before``, and ``after`` where something was done to it; ``facts`` say what.
 
-    ``figures`` are what was measured of each of the two, for the table. Without ``shown`` there is only the table.
+    Without ``shown`` there is only a line of the table.
     """
 
     title: str
@@ -36,7 +36,6 @@ class Exhibit:
     labels: tuple[str, str] = ("stem", "styled")
     facts: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
-    figures: Mapping[str, Sequence[str]] = field(default_factory=dict)
     portraits: Sequence[Portrait] = ()
     shown: bool = True
 
@@ -71,7 +70,6 @@ def html(content: Content, *, longest_s: float = LONGEST_S, folder: Path | None 
         failures=content.failures,
         about=content.about,
         exhibits=exhibits,
-        figures=list(dict.fromkeys(name for exhibit in content.exhibits for name in exhibit.figures)),
         references=[_exhibit(exhibit, longest_s, folder) for exhibit in content.references],
         linked=any(side["place"] for exhibit in exhibits for side in exhibit["sides"]),
         range_db=portrait.RANGE_DB,
@@ -118,7 +116,8 @@ def _exhibit(exhibit: Exhibit, longest_s: float, folder: Path | None) -> dict[st
             "duration": f"{one.info.duration_s:.2f} s",
             "level": decibels(one.level_db),
             "peak": decibels(one.peak_db),
-            "figures": {name: values[number] for name, values in exhibit.figures.items() if number < len(values)},
+            "lufs": decibels(one.loudness.lufs, "–"),
+            "dbtp": decibels(one.loudness.dbtp, "–"),
             "link": _link(one.info.path, folder) if folder else "",
             "place": _link(one.info.path, folder) if folder and whole and exhibit.shown else "",
             "picture": portrait.png(pictures[number], top_db) if pictures else "",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine import audio
 from presets import spectrogram
+from render.loudness import MIN_RATE, Measure, Meter
 
 RANGE_DB = 80
 HEARD_RATE_HZ = 48_000
@@ -28,12 +29,14 @@ _STEP_S = 0.1
 class Portrait:
     """What was measured of the file at ``info.path``; levels are None for silence.
 
-    ``level_db`` is RMS and ``peak_db`` the largest sample, both in dBFS. ``energy`` is that of each tenth of a second.
+    ``level_db`` is RMS and ``peak_db`` the largest sample, both in dBFS. ``loudness`` has LUFS and true peak, neither
+    below 4 kHz. ``energy`` is that of each tenth of a second.
     """
 
     info: audio.Info
     level_db: float | None
     peak_db: float | None
+    loudness: Measure
     energy: Tensor
 
 
@@ -42,17 +45,21 @@ def of_file(path: Path) -> Portrait:
     with audio.Stem(path) as stem:
         step = max(1, round(_STEP_S * stem.rate))
         block = max(step, _BLOCK // step * step)
+        meter = Meter(stem.rate, stem.channels) if stem.rate >= MIN_RATE else None
         power, peak, energy = 0.0, 0.0, []
         for at in range(0, stem.samples, block):
             samples = stem.read(at, min(block, stem.samples - at))
             square = samples.double().square().sum(0)
             power += float(square.sum())
             peak = max(peak, float(samples.abs().max()))
+            if meter:
+                meter.add(samples)
             energy.append(torch.nn.functional.pad(square, (0, -len(square) % step)).view(-1, step).sum(1))
         return Portrait(
             stem.info,
             10 * math.log10(power / (stem.samples * stem.channels)) if power > 0 else None,
             20 * math.log10(peak) if peak > 0 else None,
+            meter.close() if meter else Measure(None, None),
             torch.cat(energy),
         )
 

@@ -30,7 +30,7 @@ MOST_SHOWN = 60
 _LIBRARIES = ("torch", "numpy", "soundfile", "soxr", "pedalboard")
 _LARGEST_BYTES = 1 << 26
 # What only the moment of rendering knows of an output.
-_KEPT = ("seconds", "overs", "overs_action", "gain_db")
+_KEPT = ("seconds", "overs", "overs_action", "gain_db", "levelled_db")
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,8 @@ def _record(job: Job, seen: Sequence[Portrait], key: str, moment: Mapping[str, A
         "resampled_hz": _resampled(job),
         "padded_samples": job.tail_samples,
         "overs_policy": job.overs,
+        "loudness_lufs": job.loudness_lufs,
+        "ceiling_dbtp": job.ceiling_dbtp,
         "notes": list(job.notes),
         **moment,
     }
@@ -179,6 +181,8 @@ def _file(seen: Portrait) -> dict[str, Any]:
         "frames": info.frames,
         "format": f"{info.format.container} {info.format.subtype}",
         "time_reference": start,
+        "lufs": seen.loudness.lufs,
+        "true_peak_dbtp": seen.loudness.dbtp,
         "rms_dbfs": seen.level_db,
         "peak_dbfs": seen.peak_db,
     }
@@ -235,11 +239,13 @@ def _plain(value: object) -> bool:
 
 
 def _exhibit(entry: Entry, job: Job, *, shown: bool) -> Exhibit:
-    heard = (job.output, None) if job.performance else (job.stem, job.output)
+    word = "styled" if job.styled else "rendered"
+    before, after = (job.output, None) if job.performance else (job.stem, job.output)
     return Exhibit(
         job.title,
-        *heard,
-        labels=("styled", "") if job.performance else ("stem", "styled"),
+        before,
+        after,
+        labels=(word, "") if job.performance else ("stem", word),
         facts=_facts(entry.record, job),
         note=" ".join(_sentence(note) for note in job.notes),
         portraits=entry.portraits,
@@ -256,11 +262,14 @@ def _facts(record: Mapping[str, Any], job: Job) -> dict[str, str]:
         "Preset": " + ".join(f"{part['weight']:.0%} {part['name']}" for part in parts) or job.label,
         "Amount": f"{record['amount']:g}",
         "Mix": "" if record["mix"] == 1 else f"{record['mix']:g}",
-        "Quality": record["quality"],
+        "Quality": record["quality"] if job.styled else "",
         "Seed": str(record["seed"]),
-        "Device": record["device"],
+        "Device": record["device"] if job.styled else "",
         "Chain": " → ".join(_steps(record["chain"])),
-        "Level": "" if change is None else f"{decibels(change)} dB against the stem",
+        "Level": ""
+        if change is None
+        else f"{'+' if round(change, 1) > 0 else ''}{decibels(change)} dB against the stem",
+        "Levelled": _levelled(record),
         "Resampled": f"{rate} → {resampled} → {rate} Hz" if resampled else "",
         "Overs": _overs(record),
         "Padded": f"{record['padded_samples'] / rate:g} s for the chain to ring out"
@@ -269,6 +278,13 @@ def _facts(record: Mapping[str, Any], job: Job) -> dict[str, str]:
         "Format": form if form == output["format"] else f"{form} → {output['format']}",
         "Time": f"{seconds:.1f} s ({length_s / max(seconds, 1e-9):.1f} × real time)" if seconds else "rendered before",
     }
+
+
+def _levelled(record: Mapping[str, Any]) -> str:
+    asked = [(record["loudness_lufs"], "to", "LUFS"), (record["ceiling_dbtp"], "below", "dBTP")]
+    goals = [f"{word} {decibels(value)} {unit}" for value, word, unit in asked if value is not None]
+    gain = record["levelled_db"]
+    return ", ".join(goals) + ("" if gain is None else f" by {decibels(gain)} dB") if goals else ""
 
 
 def _overs(record: Mapping[str, Any]) -> str:

@@ -86,7 +86,6 @@ def compose(
     jobs: "Iterable[Job]",
     *,
     originals: bool = False,
-    song: Song | None = None,
     reference_of: Callable[[Path], int | None] = lambda path: None,
 ) -> Session:
     """The session of ``jobs``, whose outputs are there: a track for each, and one for its stem with ``originals``.
@@ -94,23 +93,29 @@ def compose(
     A part of a MIDI file, which is no stem that could be heard, has no such track.
 
     ``reference_of`` gives the time of day at which a stem starts, in samples of its rate, or None; times that no day
-    has count as none. A stem without one starts with the session. `AudioError` for an output that cannot be read.
+    has count as none. A stem without one starts with the session. Tempo and markers are those of the song that most
+    stems share; of one that begins elsewhere than the session only the markers fit. `AudioError` for an output that
+    cannot be read.
     """
     jobs = list(jobs)
     starts = {job.index: _start_s(job, reference_of) for job in jobs}
     known = [start for start in starts.values() if start is not None]
     origin_s = int(min(known) // _HOUR_S) * _HOUR_S if known else 0
-    tracks = []
+    tracks, songs = [], Counter[tuple[Song, float]]()
     for job in jobs:
         start = starts[job.index]
         offset = Fraction(0) if start is None else start - origin_s
+        if job.song:
+            songs[job.song, round(float(offset) - job.song_start_s, 6)] += 1
         tracks.append(_track(job.title, job.output, offset))
         if originals and job.performance is None:
             tracks.append(_track(f"{job.title} (original)", job.stem, offset, muted=True))
     rates = Counter(clip.rate for track in tracks for clip in track.clips)
     rate = max(rates, key=lambda hz: (rates[hz], hz), default=48_000)
-    tempo = song.tempo if song and not song.tempo.timecode else None
-    markers = tuple(Marker(m.seconds, printable(m.text)) for m in song.markers) if song else ()
+    song, begin_s = max(songs, key=lambda pair: songs[pair], default=(None, 0.0))
+    tempo = song.tempo if song and begin_s == 0 and not song.tempo.timecode else None
+    placed = [Marker(m.seconds + begin_s, printable(m.text)) for m in song.markers] if song else []
+    markers = tuple(marker for marker in placed if marker.seconds >= 0)
     return Session(printable(title), tuple(tracks), rate, tempo, markers, origin_s)
 
 

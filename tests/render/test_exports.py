@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -255,15 +256,24 @@ def test_aaf_says_what_is_missing(album: Session, tmp_path: Path, monkeypatch: p
 
 
 def _session(
-    make_stem: MakeStem, shelf: Library, tmp_path: Path, references: Mapping[str, int], **options: Any
+    make_stem: MakeStem,
+    shelf: Library,
+    tmp_path: Path,
+    references: Mapping[str, int],
+    songs: Mapping[str, tuple[Song, float]] = MappingProxyType({}),
+    names: tuple[str, ...] = ("vox", "bass"),
+    **options: Any,
 ) -> Session:
-    """The session of two rendered stems, 8 kHz, of which some carry a time of day in samples."""
-    stems = [make_stem(f"{name}.wav") for name in ("vox", "bass")]
+    """The session of rendered stems, 8 kHz; some carry a time of day in samples, some have a song."""
+    stems = [make_stem(f"{name}.wav") for name in names]
     plan = planner.plan_stems(stems, library=shelf, choices=Choices(preset="tape"), out=tmp_path / "out")
     (tmp_path / "out").mkdir(parents=True)
+    jobs = []
     for job in plan.jobs:
         job.output.write_bytes(job.stem.read_bytes())
-    return session.compose("S", plan.jobs, reference_of=lambda path: references.get(path.stem), **options)
+        song, start_s = songs.get(job.title, (None, 0.0))
+        jobs.append(replace(job, song=song, song_start_s=start_s))
+    return session.compose("S", jobs, reference_of=lambda path: references.get(path.stem), **options)
 
 
 def test_stems_without_a_time_start_the_session(make_stem: MakeStem, shelf: Library, tmp_path: Path) -> None:
@@ -300,7 +310,25 @@ def test_originals_are_muted_beside_their_renders(make_stem: MakeStem, shelf: Li
 def test_a_clock_is_no_tempo(make_stem: MakeStem, shelf: Library, tmp_path: Path) -> None:
     """Of a MIDI file in SMPTE time only the markers are of use; broken characters in them are shown as such."""
     song = Song(Path("x.mid"), TempoMap(40, timecode=True), (Marker(1.0, "a\x00b\ud800"),))
-    what = _session(make_stem, shelf, tmp_path, {}, song=song)
+    what = _session(make_stem, shelf, tmp_path, {}, {"vox": (song, 0.0)})
     assert what.tempo is None
     assert what.markers == (Marker(1.0, "a�b�"),)
-    assert _session(make_stem, shelf, tmp_path / "again", {}, song=replace(song, tempo=TEMPO)).tempo == TEMPO
+    musical = {"vox": (replace(song, tempo=TEMPO), 0.0)}
+    assert _session(make_stem, shelf, tmp_path / "again", {}, musical).tempo == TEMPO
+
+
+def test_a_song_that_starts_elsewhere(make_stem: MakeStem, shelf: Library, tmp_path: Path) -> None:
+    """A song that begins with a stem 3 s into the session puts its markers there; one for the whole session fits it."""
+    song, times = Song(Path("x.mid"), TEMPO, (Marker(1.0, "Verse"),)), {"vox": 3 * 8_000}
+    what = _session(make_stem, shelf, tmp_path, times, {"vox": (song, 0.0)})
+    assert (what.tempo, what.markers) == (None, (Marker(4.0, "Verse"),))
+    what = _session(make_stem, shelf, tmp_path / "again", times, {"vox": (song, 3.0)})
+    assert (what.tempo, what.markers) == (TEMPO, (Marker(1.0, "Verse"),))
+
+
+def test_the_song_of_most_stems_wins(make_stem: MakeStem, shelf: Library, tmp_path: Path) -> None:
+    """Stems with a song of their own beside them do not outvote the one that most share."""
+    song, other = Song(Path("x.mid"), TEMPO), Song(Path("y.mid"), TempoMap(96))
+    songs = {"vox": (other, 0.0), "bass": (song, 0.0), "drums": (song, 0.0)}
+    assert _session(make_stem, shelf, tmp_path, {}, songs, names=("vox", "bass", "drums")).tempo == TEMPO
+    assert _session(make_stem, shelf, tmp_path / "again", {}, songs, names=("vox", "bass")).tempo == TempoMap(96)
