@@ -18,6 +18,7 @@ from render import wire
 _POSIX = os.name == "posix"
 _PRINTED_BYTES = 4_000
 _GONE_S = 5.0
+_HEARD_S = 0.5
 _COMMAND = (sys.executable, "-m", "render.pluginchild")
 
 
@@ -114,8 +115,9 @@ class Child:
         self._strike()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GONE_S)
-        self._listener.join(_GONE_S)
-        for pipe in self._pipes:
+        # A process that got away may hold the child's standard error; who listens to that closes it when it ends.
+        self._listener.join(_HEARD_S)
+        for pipe in self._pipes[:2]:
             with suppress(OSError):
                 pipe.close()
         return _ended(self._process.returncode)
@@ -138,7 +140,7 @@ class Child:
                 self._process.kill()
 
     def _listen(self, pipe: IO[bytes]) -> None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError), pipe:
             while piece := pipe.read1(4096):  # type: ignore[attr-defined]
                 self._printed += piece
                 del self._printed[:-_PRINTED_BYTES]

@@ -1,6 +1,7 @@
 """Plugin files at work: nulls to the bit, latency to the sample, and nothing left behind by a plugin that fails."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from render import chain, children, host, hosting
+from render import chain, children, external, host, hosting
 from render.chain import Chain
 from render.children import Child, Deadlines, PluginFault, PluginTimeout, Pool
 from render.errors import ChainError
@@ -145,7 +146,8 @@ def test_a_child_dies_with_all_that_its_plugin_started() -> None:
     script = (
         "import subprocess, sys, time\n"
         "from render import wire\n"
-        "helper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "quiet = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}\n"
+        "helper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], **quiet)\n"
         "wire.receive(sys.stdin.buffer)\n"
         "wire.send(sys.stdout.buffer, {'helper': helper.pid})\n"
         "time.sleep(60)\n"
@@ -275,3 +277,51 @@ def test_a_plugin_with_a_slow_scan_is_loaded_at_once(zam_folder: Path, noise: No
     """ZamVerb's one program is set 2000 times by pedalboard while it loads, for 44 s: here it plays before that."""
     steps = _chain({"plugin": str(zam_folder / "ZamVerb.vst3"), "parameters": {"wet_dry": 0, "room": 2}})
     assert host.play(noise(2, 5_000), RATE, steps).shape == (2, 5_000)
+
+
+def test_no_sound_hears_the_one_before(zam_folder: Path, noise: Noise) -> None:
+    """A reverb and an echo that ring on: the same sound through the child that is kept gives the same bits again."""
+    verb = {"plugin": str(zam_folder / "ZamVerb.vst3"), "parameters": {"wet_dry": 50}}
+    delay = {"plugin": str(zam_folder / "ZamDelay.vst3"), "parameters": {"time_ms": 2_000, "feedback": 0.8}}
+    for entry in (verb, delay):
+        steps, dry = _chain(entry), noise(2, 120_000)
+        first = host.play(dry, RATE, steps)
+        assert not torch.allclose(first, dry, atol=1e-3)
+        assert torch.equal(host.play(dry, RATE, steps), first)
+
+
+def test_a_helper_that_gets_away_holds_nothing_up() -> None:
+    """A process that a plugin starts in a group of its own keeps the pipes open, and the host goes on without it."""
+    script = (
+        "import subprocess, sys\n"
+        "from render import wire\n"
+        "code = 'import time; time.sleep(30)'\n"
+        "helper = subprocess.Popen([sys.executable, '-c', code], start_new_session=True, stdout=subprocess.DEVNULL)\n"
+        "wire.receive(sys.stdin.buffer)\n"
+        "wire.send(sys.stdout.buffer, {'helper': helper.pid})\n"
+        "wire.receive(sys.stdin.buffer)\n"
+    )
+    child = Child((sys.executable, "-c", script))
+    helper = child.ask({}, within_s=30)[0]["helper"]
+    try:
+        with pytest.raises(PluginFault, match="ended by itself"):
+            child.ask({}, within_s=30)
+        os.kill(helper, 0)
+    finally:
+        os.kill(helper, signal.SIGKILL)
+
+
+def test_an_instrument_plays_to_the_sample_and_starts_anew(plugin_folder: Path) -> None:
+    """Notes in two blocks begin at their very samples; the next sound hears none of those that were held."""
+    entry = {"plugin": "GramoSine", "parameters": {"level_db": -6}}
+    mistakes: list[str] = []
+    sine = external.read(entry, "", folder=None, wrong=lambda _, text: mistakes.append(text), instrument=True)
+    assert sine is not None, mistakes
+    for _ in range(2):
+        with hosting.playing(sine, 44_100, 2) as player:
+            assert player.latency_samples == 0
+            first = player.play([(101, bytes([0x90, 69, 127])), (201, bytes([0x80, 69, 0]))], 32_768)
+            second = player.play([(32_767, bytes([0x90, 60, 127]))], 32_768)
+        assert np.flatnonzero(first[0])[[0, -1]].tolist() == [101, 200]
+        assert np.flatnonzero(second[1]).tolist() == [32_767]
+        assert second[0, -1] == pytest.approx(0.5 * 10 ** (-6 / 20), rel=1e-6)
