@@ -63,7 +63,7 @@ def test_bars_are_where_counting_puts_them(per_quarter: int, metres: list[tuple[
     bars: list[int] = []
     for metre, end in zip(tempo.metres, ends, strict=True):
         length, count = Fraction(4 * per_quarter * metre.numerator, metre.denominator), 0
-        while metre.tick + count * length < end and metre.tick + (count - 2) * length < at:
+        while metre.tick + count * length < end and metre.tick + (count - 2) * length < max(at, metre.tick):
             bars.append(metre.tick + round(count * length))
             count += 1
         bars = [bar for bar in bars if bar <= end]
