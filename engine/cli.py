@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from engine.doctor import Report
-    from engine.recipes import Recipe
+    from engine.recipe import Recipe
 
 #: Folders that the doctor looks at besides its own, by name: whoever composes the command line adds those it knows of.
 FOLDERS: dict[str, Callable[[], Path]] = {}

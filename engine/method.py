@@ -104,6 +104,6 @@ def joined(solvers: Sequence[Solver]) -> Solver:
 
 def method(recipe: str) -> Method:
     """The method of ``recipe``, its module imported when first asked for; `RecipeError` for an unknown name."""
-    module = importlib.import_module(find(recipe).module)
-    found: Method = module.METHOD
+    known = find(recipe)
+    found: Method = importlib.import_module(known.module).method(known)
     return found

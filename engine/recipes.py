@@ -1,55 +1,29 @@
-"""The recipes by name: what each is, whose it is and when to use it. Data only; nothing here imports torch."""
+"""The recipes by name. Data only; nothing here imports torch."""
 
 import difflib
+import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from engine.errors import RecipeError
+from engine.recipe import Recipe
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """One method of style transfer: representation, features, statistic and solver under one name."""
-
-    name: str
-    title: str
-    source: str
-    use: str
-    parts: tuple[str, ...]
-    module: str
-    weights: str = "none"
-    hidden: bool = False
-
-
-_ALL = (
-    Recipe(
-        "kernel",
-        "The infinitely wide random network, exactly",
-        "Gramophone; the limit of Ulyanov & Lebedev 2016 in closed form (arc-cosine kernel, Cho & Saul 2009)",
-        "the default: any stem, any sound",
-        ("log magnitude at three resolutions", "arc-cosine kernel of 11-frame patches", "waveform L-BFGS"),
-        "engine.methods.kernel",
-    ),
-    Recipe(
-        "ulyanov",
-        "4096 random filters, Gram matrices, Griffin-Lim",
-        "Ulyanov & Lebedev 2016, 'Audio texture synthesis and style transfer'",
-        "the reference everything is compared with; slow, mono detail lost in phase reconstruction",
-        ("log magnitude", "random 11-frame convolution", "spectrogram L-BFGS", "Griffin-Lim"),
-        "engine.methods.ulyanov",
-    ),
-    Recipe(
-        "identity",
-        "The stem, untouched",
-        "for tests",
-        "checking everything around the engine",
-        (),
-        "engine.methods.identity",
-        hidden=True,
-    ),
+#: A recipe is a file of `engine.cookbook` and a line here.
+_BOOK = (
+    "kernel",
+    "ulyanov",
+    "srm",
+    "identity",
 )
-RECIPES: Mapping[str, Recipe] = {r.name: r for r in _ALL if not r.hidden}
-_BY_NAME = {r.name: r for r in _ALL}
+
+
+def load(name: str) -> Recipe:
+    """The recipe in file ``name`` of the cookbook, with underscores for dashes."""
+    found: Recipe = importlib.import_module(f"engine.cookbook.{name.replace('-', '_')}").RECIPE
+    return found
+
+
+_BY_NAME = {recipe.name: recipe for recipe in map(load, _BOOK)}
+RECIPES: Mapping[str, Recipe] = {name: recipe for name, recipe in _BY_NAME.items() if not recipe.hidden}
 
 
 def find(name: str) -> Recipe:

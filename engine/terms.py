@@ -4,9 +4,9 @@ A term is built once from the stem (what must stay) or the target (what must com
 a `Picture`.  Every term is divided by what it is at a known point, so a weight means the same on every pair of sounds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from engine.fold import fold
 from engine.spectra import Resolution, chroma_filters, linked_magnitude, log_magnitude, mel_filters
 
 Term = Callable[["Picture"], Tensor]
+Kept = TypeVar("Kept")
 
 
 class Picture:
@@ -27,6 +28,14 @@ class Picture:
         self._magnitude: dict[Resolution, Tensor] = {}
         self._log: dict[Resolution, Tensor] = {}
         self._folded: dict[Resolution, Tensor] = {}
+        self._kept: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: "Callable[[Picture], Kept]") -> "Kept":
+        """What ``make`` makes of this picture, made when ``key`` is first asked for and then kept."""
+        if key not in self._kept:
+            self._kept[key] = make(self)
+        found: Kept = self._kept[key]
+        return found
 
     def magnitude(self, res: Resolution) -> Tensor:
         """Linked magnitude ``[batch, bins, frames]``."""

@@ -20,6 +20,7 @@ from engine.excerpts import select
 from engine.level import PreEmphasis
 from engine.method import OnIterate, Solver, Work
 from engine.precondition import Preconditioner
+from engine.recipe import Recipe
 from engine.spectra import Resolution
 from engine.target import Target, union
 from engine.terms import (
@@ -212,3 +213,8 @@ def composed_loss(stem: Picture, goals: Mapping[int, Goal], rate: int, amount: f
 
 
 METHOD = Kernel()
+
+
+def method(recipe: Recipe) -> Kernel:
+    """The method of ``recipe``, which is the only one of its kind."""
+    return METHOD

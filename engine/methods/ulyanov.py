@@ -21,6 +21,7 @@ from engine.excerpts import select
 from engine.kernel import WIDTH
 from engine.method import OnIterate, Solver, Work
 from engine.random_network import RandomNetwork
+from engine.recipe import Recipe
 from engine.spectra import Resolution, log_magnitude
 from engine.target import Target, union
 from engine.terms import Picture
@@ -97,3 +98,8 @@ def _from_random_phase(x: Tensor, magnitude: Tensor, res: Resolution, steps: int
 
 
 METHOD = Ulyanov()
+
+
+def method(recipe: Recipe) -> Ulyanov:
+    """The method of ``recipe``, which is the only one of its kind."""
+    return METHOD

@@ -1,0 +1,161 @@
+"""Solvers: from a stem and a loss to the stem restyled.
+
+Iterations move far enough by construction: L-BFGS takes the length of its steps from the loss, so no learning rate has
+to fit the distance to go.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine import lbfgs
+from engine.parts.renderings import ContentPhase, Rendering, common_noise
+from engine.parts.representations import Invertible, seen
+from engine.parts.scene import Scene
+from engine.parts.store import Drawn, activity
+from engine.precondition import Preconditioner
+from engine.spectra import Resolution
+from engine.terms import Picture
+
+
+class Solve(Protocol):
+    """A solver; a frozen dataclass."""
+
+    def __call__(self, scene: Scene, rendering: Rendering | None) -> Tensor:
+        """``scene.work.x`` restyled, same shape; ``rendering`` is the recipe's (or the user's) where there is one."""
+        ...
+
+
+def _descend(
+    scene: Scene,
+    objective: Callable[[Tensor], Tensor],
+    start: Tensor,
+    iterations: int,
+    history: int,
+    first_step: float | None = None,
+    precondition: lbfgs.Preconditioner | None = None,
+) -> Tensor:
+    """Where L-BFGS ends from ``start`` (batch first) after ``iterations`` evaluations."""
+
+    def report(progress: lbfgs.Progress) -> None:
+        scene.tell(progress.evaluation, iterations, float(progress.losses.mean()))
+
+    found = lbfgs.minimise(
+        lbfgs.differentiate(objective, start.shape),
+        start.flatten(1),
+        evaluations=iterations,
+        history=history,
+        first_step=first_step,
+        precondition=precondition,
+        on_progress=report,
+    )
+    return found.x.view(start.shape)
+
+
+@dataclass(frozen=True)
+class OnWaveform:
+    """L-BFGS on the samples, from the stem (or the first pass), or with ``start="noise"`` from noise.
+
+    ``precondition`` evens out loud and quiet bins (`engine.precondition`), which suits losses on log magnitude.
+    """
+
+    iterations: int = 60
+    history: int = 10
+    start: str = "stem"
+    precondition: bool = True
+
+    def __call__(self, scene: Scene, rendering: Rendering | None) -> Tensor:
+        """With a ``rendering`` only the magnitude of what is found is taken."""
+        work, loss = scene.work, scene.loss
+        start = work.x if work.start is None else work.start
+        if self.start == "noise" and work.start is None:
+            start = common_noise(work.x, work.seed)
+        found = _descend(
+            scene,
+            lambda y: loss(Picture(y)),
+            start,
+            scene.budget(self.iterations),
+            self.history,
+            0.05,
+            Preconditioner(Picture(start), Resolution.at(scene.rate, 2048, 2)) if self.precondition else None,
+        )
+        if rendering is None:
+            return found
+        res = Resolution.at(scene.rate, 2048)
+        return rendering(work.x, Picture(found).magnitude(res), res, work.seed)
+
+
+@dataclass(frozen=True)
+class OnSpectrogram:
+    """L-BFGS on the view of the recipe's first representation, which the rendering then makes a sound of.
+
+    ``start`` is the ``stem``'s view or ``noise`` of a thousandth; a second pass starts from the first one's result.
+    ``ceiling`` clamps the view from 0 to it after the descent, as Dipani's code does with 1 (0: it is left alone).
+    """
+
+    iterations: int = 300
+    history: int = 10
+    start: str = "stem"
+    ceiling: float = 0.0
+
+    def __call__(self, scene: Scene, rendering: Rendering | None) -> Tensor:
+        """The magnitude found, in the stem's phase if no ``rendering`` is given."""
+        representation: Invertible = scene.representations[0]  # type: ignore[assignment]
+        res = representation.keep(scene.rate)
+        assert res is not None
+        work, loss = scene.work, scene.loss
+
+        def drawn(view: Tensor) -> Picture:
+            picture = Drawn(res, representation.magnitude(view))
+            picture.once(representation, lambda p: view)
+            return picture
+
+        begin = scene.stem if work.start is None else Picture(work.start)
+        start = seen(representation, begin, scene.rate).contiguous()
+        if self.start == "noise" and work.start is None:
+            generator = torch.Generator().manual_seed(work.seed)
+            start = (torch.randn(start.shape[1:], generator=generator) * 1e-3).to(start).expand_as(start).contiguous()
+        view = _descend(scene, lambda v: loss(drawn(v)), start, scene.budget(self.iterations), self.history)
+        if self.ceiling:
+            view = view.clamp(0, self.ceiling)
+        render = rendering or ContentPhase()
+        return render(work.x, representation.magnitude(view), res, work.seed)
+
+
+class Move(Protocol):
+    """A style in closed form: one view moved to another's statistics."""
+
+    def __call__(self, view: Tensor, frames: Tensor, goal: Tensor, goal_frames: Tensor) -> Tensor:
+        """``view`` ``[bins, frames]`` moved towards ``goal`` ``[bins, its frames]``.
+
+        ``frames`` and ``goal_frames`` are what each frame counts and sum to one.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """No iterations: the view of the recipe's ``representation`` is moved by ``move``, as far as the amount says."""
+
+    representation: Invertible
+    move: Move
+
+    def __call__(self, scene: Scene, rendering: Rendering | None) -> Tensor:
+        """Rendered in the stem's phase if no ``rendering`` is given."""
+        work, representation = scene.work, self.representation
+        res = representation.keep(scene.rate)
+        assert res is not None
+        views, frames = seen(representation, scene.stem, scene.rate), activity(scene.stem, res)
+        pieces = scene.style(representation)
+        goal = torch.cat([seen(representation, piece.picture, scene.rate)[0, 0] for piece in pieces], -1)
+        counts = torch.cat([piece.frames for piece in pieces])
+        counts = counts / counts.sum().clamp_min(1e-12)
+        moved = torch.stack(
+            [self.move(view[0], weights, goal, counts) for view, weights in zip(views, frames, strict=True)]
+        )
+        view = views + work.amount * (moved[:, None] - views)
+        scene.tell(1, 1, 0.0)
+        return (rendering or ContentPhase())(work.x, representation.magnitude(view), res, work.seed)

@@ -1,0 +1,196 @@
+"""What a recipe is: data that names its parts.  Nothing here imports torch.
+
+A recipe is a file in `engine.cookbook` with one ``RECIPE``, and its name in the list of `engine.recipes`:
+
+>>> RECIPE = Recipe(
+...     name="echoes",
+...     title="Random filters of five frames",
+...     source="an example",
+...     use="showing how a recipe is written",
+...     params={"filters": Whole(64, 1, 4096, "random filters"), "alpha": Real(0.01, 0, 1000, "weight of the stem")},
+...     terms=(
+...         Term(Part("log-magnitude"), Part("random", filters=Given("filters"), width=5), Part("gram")),
+...         Term(
+...             Part("log-magnitude"),
+...             Part("random", filters=Given("filters"), width=5),
+...             Part("squares"),
+...             weight=Given("alpha"),
+...             of="stem",
+...         ),
+...     ),
+...     solver=Part("waveform", iterations=60),
+... )
+>>> RECIPE.parts[0]
+'style: log-magnitude → random (filters=64, width=5) → gram'
+
+Every name is looked up in `engine.parts.names`: representations, features, statistics, keepers, solvers, renderings and
+guards.  A value written `Given` is the parameter of that name, which a preset is learnt with.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Given:
+    """The value of the recipe's parameter ``name``."""
+
+    name: str
+
+
+class Part:
+    """A part by ``name`` with its ``options``: plain values, `Given` parameters, or parts of its own."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.name, self.options = name, options
+
+    def __repr__(self) -> str:
+        return f"Part({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.options.items())])})"
+
+    def told(self, params: Mapping[str, Any]) -> str:
+        """The part in words, parameters by their values."""
+        options = [f"{key}={_told(value, params)}" for key, value in self.options.items()]
+        return f"{self.name} ({', '.join(options)})" if options else self.name
+
+
+def _told(value: Any, params: Mapping[str, Any]) -> str:
+    if isinstance(value, Part):
+        return value.told(params)
+    return str(params[value.name] if isinstance(value, Given) else value)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A parameter that is a whole number from ``low`` to ``high``."""
+
+    default: int
+    low: int
+    high: int
+    about: str
+
+    def check(self, name: str, value: Any) -> int:
+        """``value``, or a `RecipeError` that says what was expected."""
+        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
+            raise RecipeError(f"{name} is {value!r}; expected a whole number from {self.low} to {self.high}")
+        return value
+
+
+@dataclass(frozen=True)
+class Real:
+    """A parameter that is a number from ``low`` to ``high``."""
+
+    default: float
+    low: float
+    high: float
+    about: str
+
+    def check(self, name: str, value: Any) -> float:
+        """``value``, or a `RecipeError` that says what was expected."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            raise RecipeError(f"{name} is {value!r}; expected a number from {self.low:g} to {self.high:g}")
+        return value
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A parameter that is one of ``options``; of yes or no these are True and False."""
+
+    default: str | bool
+    options: tuple[str | bool, ...]
+    about: str
+
+    def check(self, name: str, value: Any) -> str | bool:
+        """``value``, or a `RecipeError` that says what was expected."""
+        for option in self.options:
+            if type(value) is type(option) and value == option:
+                return option
+        options = " or ".join(str(o).lower() if isinstance(o, bool) else repr(o) for o in self.options)
+        raise RecipeError(f"{name} is {value!r}; expected {options}")
+
+
+Param = Whole | Real | Choice
+YES_NO = (True, False)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a loss: ``statistic`` of ``features`` of ``representation`` compared with those of the style (or of
+    the stem: ``of="stem"``, whose weight grows as the amount falls), times ``weight``.
+
+    ``unit`` is what the term is divided by: ``published`` nothing, ``stem`` its own value at the stem, so that 1 is
+    untreated whatever the pair (terms of the style only).
+    """
+
+    representation: Part
+    features: Part
+    statistic: Part
+    weight: float | Given = 1.0
+    of: str = "style"
+    unit: str = "published"
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """One term about the stem alone, or of a form of its own: ``part`` of `engine.parts.names.KEEPERS`."""
+
+    part: Part
+    weight: float | Given = 1.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One method of style transfer under one name.
+
+    ``source`` says whose it is, ``use`` when to take it, ``cost`` and ``device`` what it takes, ``figure`` what its
+    source reports and what is reproduced.  ``module`` is its method (see `engine.method.method`): the composed one
+    reads ``terms``, ``keepers``, ``solver``, ``rendering`` and ``params``; one with a method of its own tells its
+    ``words`` instead.  ``blends`` says why targets cannot be blended, where they cannot.
+    """
+
+    name: str
+    title: str
+    source: str
+    use: str
+    terms: tuple[Term, ...] = ()
+    keepers: tuple[Keeper, ...] = ()
+    solver: Part | None = None
+    rendering: Part | None = None
+    params: Mapping[str, Param] = field(default_factory=dict)
+    module: str = "engine.methods.composed"
+    words: tuple[str, ...] = ()
+    equations: str = ""
+    figure: str = ""
+    cost: str = ""
+    device: str = "any"
+    weights: str = "none"
+    blends: str = ""
+    hidden: bool = False
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts in words, in the order sound goes through them."""
+        return self.words or tuple(self._told())
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The parameters as they are when nobody says otherwise."""
+        return {name: param.default for name, param in self.params.items()}
+
+    def _told(self) -> Iterator[str]:
+        values = self.defaults
+        for term in self.terms:
+            chain = " → ".join(part.told(values) for part in (term.representation, term.features, term.statistic))
+            yield f"{term.of}: {chain}{_times(term.weight, values)}"
+        for keeper in self.keepers:
+            yield f"keep: {keeper.part.told(values)}{_times(keeper.weight, values)}"
+        for role, part in (("solver", self.solver), ("rendering", self.rendering)):
+            if part is not None:
+                yield f"{role}: {part.told(values)}"
+
+
+def _times(weight: float | Given, params: Mapping[str, Any]) -> str:
+    value = params[weight.name] if isinstance(weight, Given) else weight
+    return "" if value == 1 else f" × {value:g}"
