@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from render import chain, children, external, pluginfiles
+from render import chain, children, external, pluginfiles, scans
 from render.chain import Chain
 
 pytestmark = pytest.mark.usefixtures("plugins_here")
@@ -172,3 +172,15 @@ def test_a_child_that_cannot_be_started_is_a_clear_error() -> None:
     """No program there: one line, and no trace."""
     with pytest.raises(children.PluginFault, match="cannot be given a process of its own"):
         children.Child(("/nowhere/python",))
+
+
+def test_of_several_plugins_in_a_file_one_is_named(plugin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name it is a mistake that lists them, a wrong name has a nearest one, a right one is what is loaded."""
+    one = scans.scan(plugin_folder / "GramoGain.vst3")
+    two = replace(one, plugins=(one.plugins[0], replace(one.plugins[0], name="GramoOther")))
+    monkeypatch.setattr(scans, "scan", lambda path: two)
+    assert "holds 2 plugins; expected one of GramoGain, GramoOther" in _parse({"plugin": "GramoGain"})[1][0]
+    assert "did you mean 'GramoOther'?" in _parse({"plugin": "GramoGain", "plugin_name": "Gramo Othr"})[1][0]
+    chosen = _external({"plugin": "GramoGain", "plugin_name": "GramoOther"})
+    assert chosen.several
+    assert chosen.plugin.name == "GramoOther"
