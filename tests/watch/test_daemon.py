@@ -289,6 +289,7 @@ def test_low_disk_space_pauses_work(daemon: "Daemon") -> None:
     daemon.drop("tape/vox.wav")
     daemon.start()
     daemon.until(lambda: "MB free" in daemon.log, "it says that there is too little")
+    daemon.until(lambda: "is ready on" in daemon.log, "a worker could begin")
     daemon.until_states(tape__vox="found")
     time.sleep(1.0)
     assert daemon.log.count("MB free") == 1
