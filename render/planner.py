@@ -119,7 +119,8 @@ def plan_album(
     for request, track in parts:
         planner.add_part(request, track)
     said = Wish(None if album.export is None else tuple(album.export), album.export_originals, album.report)
-    return planner.plan(title, wish.over(said), title, file)
+    # What was typed is wrong on the command line, whatever the manifest says.
+    return planner.plan(title, wish.over(said), title, file if wish.exports is None else "")
 
 
 @dataclass
