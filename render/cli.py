@@ -62,6 +62,13 @@ def render(
         str | None,
         typer.Option(metavar="FILE", help="MIDI file of bars and markers. [default: the one beside a stem]"),
     ] = None,
+    loudness_lufs: Annotated[
+        float | None,
+        typer.Option(help="Loudness of the outputs, as far as the ceiling lets it. [default: as it comes]"),
+    ] = None,
+    ceiling_dbtp: Annotated[
+        float | None, typer.Option(help="True peak no output passes. [default: -1 with a loudness, else none]")
+    ] = None,
     with_chain: Annotated[bool, typer.Option("--chain/--no-chain", help="Play the chains, or leave them out.")] = True,
     export: Annotated[
         str | None, typer.Option("--export", help="Sessions to write beside the outputs: dawproject,rpp,midi,aaf.")
@@ -106,7 +113,8 @@ def render(
         from render.planner import plan_album, plan_stems
 
         given = list(stems or ())
-        choices = Choices(preset, amount, mix, quality, seed, device, bit_depth, format, overs, tail_s, tempo)
+        sound = (preset, amount, mix, quality, seed, device, bit_depth, format, overs, tail_s, tempo)
+        choices = Choices(*sound, loudness_lufs, ceiling_dbtp)
         shelf = default_library(library)
         wish = _wish(export, export_originals, report)
         if album := _album(given):

@@ -71,6 +71,10 @@ def outcome(event: StemPublished) -> str:
     """What is worth saying of a published stem beside its name: speed, peak, overs."""
     parts = ["copied" if event.copied else f"{event.duration_s / max(event.seconds, 1e-9):.1f}× real time"]
     parts.append("silent" if event.peak_dbfs is None else f"peak {decibels(event.peak_dbfs)} dBFS")
+    if event.levelled_db is not None:
+        now = "no loudness" if event.lufs_after is None else f"{decibels(event.lufs_after)} LUFS"
+        crest = "" if event.dbtp_after is None else f" at {decibels(event.dbtp_after)} dBTP"
+        parts.append(f"levelled by {decibels(event.levelled_db, sign=True)} dB to {now}{crest}")
     if event.overs:
         gain = f" by {event.gain_db:.1f} dB" if event.gain_db else ""
         parts.append(f"{event.overs} overs {event.overs_action}{gain}")

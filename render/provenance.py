@@ -53,7 +53,7 @@ def made_by(job: Job) -> str:
     if job.styled:
         settings = job.settings
         words += [f"preset {job.label}", f"amount {settings.amount:g}", f"mix {settings.mix:g}"]
-        words += [f"quality {settings.quality}", f"seed {settings.seed}"]
+        words.append(f"quality {settings.quality}")
     if job.chain:
         words.append(f"chain {_names(job.chain)}")
     return "; ".join(words)

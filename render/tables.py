@@ -59,6 +59,8 @@ def plan_records(plan: Plan) -> Iterable[dict[str, Any]]:
             "duration_s": job.duration_s,
             "format": f"{job.format.container} {job.format.subtype}",
             "overs": job.overs,
+            "loudness_lufs": job.loudness_lufs,
+            "ceiling_dbtp": job.ceiling_dbtp,
             "chain": [step.record() for step in job.chain],
             "notes": list(job.notes),
             "estimate_s": job.estimate_s,
@@ -117,6 +119,10 @@ def _published(event: StemPublished) -> tuple[str, ...]:
 
 def _sound(job: Job) -> str:
     form = f"{job.info.rate} Hz {job.info.channels} ch {job.format.container} {job.format.subtype}"
+    if job.loudness_lufs is not None:
+        form += f", {job.loudness_lufs:g} LUFS"
+    if job.ceiling_dbtp is not None:
+        form += f", at most {job.ceiling_dbtp:g} dBTP"
     if not job.styled:
         return f"not styled, {form}"
     mix = f" mix {job.settings.mix:g}" if job.settings.mix < 1 else ""

@@ -180,6 +180,8 @@ class Renderer:
             tail_samples=round((chosen(layers, "tail_s")[0] or 0.0) * info.rate),
             overwrite=False,
             song=_song(wishes.layer, info.path),
+            loudness_lufs=chosen(layers, "loudness_lufs")[0],
+            ceiling_dbtp=chosen(layers, "ceiling_dbtp")[0],
         )
         _stay_inside(job)
         tell(Started(request.id, job.duration_s, job.estimate_s))

@@ -17,7 +17,7 @@ from torch import Tensor
 from engine import audio, style
 from engine.style import Source
 from presets.library import Library
-from render import host, planner, spool
+from render import host, planner, provenance, spool
 from render import job as jobs
 from render.choices import Choices
 from render.overs import Overs, Settling
@@ -151,5 +151,6 @@ def _in_one_go(job: Job, path: Path) -> tuple[Path, Overs]:
     settling = Settling(job.info.rate, job.format.subtype, job.overs)
     with spool.beside(path, len(stem)) as waiting:
         settled = torch.cat(list(settling.play([wet], waiting)), 1)
-    audio.write(path, settled, job.info.rate, job.format, dither_seed=job.settings.seed)
+    said = provenance.of(job, audio.read_annotations(job.stem))
+    audio.write(path, settled, job.info.rate, job.format, dither_seed=job.settings.seed, annotations=said)
     return path, settling.found

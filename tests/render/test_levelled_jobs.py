@@ -1,22 +1,27 @@
 """Jobs with a loudness or a ceiling: met, told before and after, and never clipped."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 from engine import audio
 from presets.library import Library
 from render import job as jobs
 from render import planner
 from render.choices import Choices
+from render.cli import app
 from render.errors import InputError
 from render.events import StemPublished
 from render.loudness import measure
 from render.plan import Job
+from render.progress import outcome
 
 MakeStem = Callable[..., Path]
 Noise = Callable[..., Tensor]
@@ -130,3 +135,35 @@ def test_a_rate_no_filter_fits_is_a_mistake_of_the_plan(make_stem: MakeStem, she
     stem = make_stem("vox.wav", rate=3_000)
     with pytest.raises(InputError, match=r"vox\.wav is at 3000 Hz; expected at least 4000 Hz where a loudness"):
         _job(stem, shelf, ceiling_dbtp=-1.0)
+
+
+def test_a_level_is_told_in_a_line() -> None:
+    """What was done and what it came to; nothing where no level was asked for; silence is not a number."""
+    plain = StemPublished(1, "vox", Path("vox.wav"), "WAV PCM_24", 10.0, 2.0, -1.0, 0.0, 0, "none", 0.0, False)
+    assert outcome(plain) == "5.0× real time, peak -1.0 dBFS"
+    done = replace(plain, levelled_db=3.21, lufs_before=-21.2, lufs_after=-18.0, dbtp_before=-9.0, dbtp_after=-5.79)
+    assert outcome(done).endswith("levelled by +3.2 dB to -18.0 LUFS at -5.8 dBTP")
+    silent = replace(plain, levelled_db=0.0)
+    assert outcome(silent).endswith("levelled by +0.0 dB to no loudness")
+
+
+def test_the_command_line_takes_a_level(
+    make_stem: MakeStem, shelf: Library, noise: Noise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed, it wins; it is in the plan, in the event and in the file; out of range it is one line and exit code 2."""
+    monkeypatch.setenv("GRAMOPHONE_LIBRARY", str(shelf.folder))
+    stem, out = make_stem("vox.wav", noise(2, 8000)), tmp_path / "out.wav"
+    given = ["render", str(stem), "-p", "tape", "-o", str(out), "--loudness-lufs", "-20", "--ceiling-dbtp", "-2"]
+    planned = CliRunner().invoke(app, [*given, "-n", "--json"])
+    job = json.loads(planned.stdout.splitlines()[0])
+    assert (job["loudness_lufs"], job["ceiling_dbtp"]) == (-20.0, -2.0)
+    assert "-20 LUFS" in " ".join(CliRunner().invoke(app, [*given, "-n"], env={"COLUMNS": "300"}).stdout.split())
+    done = CliRunner().invoke(app, [*given, "--json"])
+    assert done.exit_code == 0
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    (told,) = [event for event in events if "lufs_after" in event]
+    assert told["lufs_after"] == pytest.approx(-20.0, abs=0.002)
+    assert measure(out).lufs == pytest.approx(-20.0, abs=0.01)
+    wrong = CliRunner().invoke(app, [*given[:-1], "2"])
+    assert wrong.exit_code == 2
+    assert "--ceiling-dbtp: found 2.0; expected a number of dBTP from -20 to 0" in " ".join(wrong.stderr.split())
