@@ -27,6 +27,7 @@ Every name is looked up in `engine.parts.names`: representations, features, stat
 guards.  A value written `Given` is the parameter of that name, which a preset is learnt with.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,9 +37,14 @@ from engine.errors import RecipeError
 
 @dataclass(frozen=True)
 class Given:
-    """The value of the recipe's parameter ``name``."""
+    """The value of the recipe's parameter ``name``, multiplied by ``times`` where it is a number."""
 
     name: str
+    times: float = 1.0
+
+    def value(self, params: Mapping[str, Any]) -> Any:
+        """What it stands for among ``params``."""
+        return params[self.name] if self.times == 1 else params[self.name] * self.times
 
 
 class Part:
@@ -59,7 +65,7 @@ class Part:
 def _told(value: Any, params: Mapping[str, Any]) -> str:
     if isinstance(value, Part):
         return value.told(params)
-    return str(params[value.name] if isinstance(value, Given) else value)
+    return str(value.value(params) if isinstance(value, Given) else value)
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,20 @@ class Choice:
 
 Param = Whole | Real | Choice
 YES_NO = (True, False)
+
+#: What every recipe made of parts lets its user choose; one that names a parameter alike has its own default.
+COMMON: Mapping[str, Param] = {
+    "max_s": Real(12.0, 1, 600, "seconds of the references a preset keeps"),
+    "smooth_gain": Real(
+        0.0, 0, 1000, "weight of a gain over the stem that is smooth, against single bins that twitter"
+    ),
+    "rhythm": Real(0.0, 0, 1000, "weight of the stem's onsets"),
+    "autocorrelation": Real(0.0, 0, 1000, "weight of the style's rhythm: its bands' autocorrelation over time"),
+    "phase": Choice("published", ("published", "stem"), "render as published, or as a gain on the stem's own spectrum"),
+    "transients": Choice(False, YES_NO, "style what is sustained, and leave percussive sound as it is"),
+    "bass_hz": Real(0.0, 0, 2000, "below this frequency the stem stays dry; 0: nowhere"),
+    "resolutions": Choice(False, YES_NO, "three passes with windows of two, one and a quarter of the length, by band"),
+}
 
 
 @dataclass(frozen=True)
@@ -175,9 +195,32 @@ class Recipe:
         return self.words or tuple(self._told())
 
     @property
+    def choices(self) -> dict[str, Param]:
+        """All parameters a preset may be learnt with."""
+        if not self.composed:
+            return dict(self.params)
+        return {**COMMON, **self.params}
+
+    @property
+    def composed(self) -> bool:
+        """Whether it is made of parts alone."""
+        return self.module == "engine.methods.composed"
+
+    def check(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters, ``params`` and the others' defaults; `RecipeError` for what cannot be."""
+        known = self.choices
+        for name in params:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1, 0.4)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                there = f"there are: {', '.join(known)}" if known else "it has none"
+                raise RecipeError(f"recipe {self.name!r} has no parameter {name!r}{hint} ({there})")
+        return {name: param.check(name, params.get(name, param.default)) for name, param in known.items()}
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """The parameters as they are when nobody says otherwise."""
-        return {name: param.default for name, param in self.params.items()}
+        return {name: param.default for name, param in self.choices.items()}
 
     def _told(self) -> Iterator[str]:
         values = self.defaults
@@ -192,5 +235,5 @@ class Recipe:
 
 
 def _times(weight: float | Given, params: Mapping[str, Any]) -> str:
-    value = params[weight.name] if isinstance(weight, Given) else weight
+    value = weight.value(params) if isinstance(weight, Given) else weight
     return "" if value == 1 else f" × {value:g}"

@@ -5,8 +5,7 @@ ready; then each batch is solved by the recipe's solver under the sum of its ter
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,20 +16,20 @@ from engine.errors import RecipeError
 from engine.excerpts import select
 from engine.method import Method, OnIterate, Solver, Work
 from engine.parts.features import Eye, Features
-from engine.parts.keepers import Keep
+from engine.parts.guards import LADDER, Guard, band
+from engine.parts.guards import chosen as guarding
+from engine.parts.keepers import Autocorrelation, Keep, KeepRhythm, SmoothGain
 from engine.parts.names import make
-from engine.parts.renderings import Rendering
-from engine.parts.representations import Representation, seen
+from engine.parts.renderings import ContentPhase, Rendering
+from engine.parts.representations import LogMagnitude, RealImaginary, Representation, seen
 from engine.parts.scene import Scene
 from engine.parts.solvers import Solve
 from engine.parts.statistics import Distance, Statistic
 from engine.parts.store import hold, union
-from engine.recipe import Given, Real, Recipe
+from engine.recipe import Given, Recipe
 from engine.target import Target
 from engine.terms import Picture, Term, Weighted
 
-#: What every recipe made of parts lets its user choose.
-COMMON = {"max_s": Real(12.0, 1, 600, "seconds of the references a preset keeps")}
 #: Weight of the stem against a style that names none, at half the amount.
 ANCHOR = 1.0
 
@@ -53,13 +52,13 @@ class _Matched:
 
 
 class _Plan:
-    """The parts of a recipe for one set of parameters."""
+    """The parts of a recipe for one set of parameters, windows being ``longer`` times as long."""
 
-    def __init__(self, recipe: Recipe, params: Mapping[str, Any]) -> None:
+    def __init__(self, recipe: Recipe, params: Mapping[str, Any], longer: float = 1.0) -> None:
         self.recipe, self.params = recipe, params
         self.terms = [
             _Matched(
-                make("representation", term.representation, params),
+                _scaled(make("representation", term.representation, params), longer),
                 make("features", term.features, params),
                 make("statistic", term.statistic, params),
                 self._value(term.weight),
@@ -74,19 +73,49 @@ class _Plan:
         if recipe.solver is None:
             raise RecipeError(f"recipe {recipe.name!r} names no solver; expected one of engine.parts.names.SOLVERS")
         self.solve: Solve = make("solver", recipe.solver, params)
+        if isinstance(own := getattr(self.solve, "representation", None), LogMagnitude):
+            self.solve = replace(self.solve, representation=_scaled(own, longer))
         self.rendering: Rendering | None = None
-        if recipe.rendering is not None:
+        if params["phase"] == "stem":
+            self.rendering = ContentPhase()
+        elif recipe.rendering is not None:
             self.rendering = make("rendering", recipe.rendering, params)
+        #: What the user has added: their weights are in units of all that the style weighs at the stem.
+        self.added: list[tuple[float, Keep]] = [
+            (float(params[name]), part)
+            for name, part in (
+                ("smooth_gain", SmoothGain()),
+                ("rhythm", KeepRhythm()),
+                ("autocorrelation", Autocorrelation()),
+            )
+            if params[name]
+        ]
 
     def _value(self, weight: float | Given) -> float:
-        return float(self.params[weight.name] if isinstance(weight, Given) else weight)
+        return float(weight.value(self.params) if isinstance(weight, Given) else weight)
 
     @property
     def representations(self) -> tuple[Representation, ...]:
-        """Those of the terms and of the solver, each once."""
-        own = getattr(self.solve, "representation", None)
-        every = [term.representation for term in self.terms] + ([own] if own is not None else [])
+        """Those of the terms, of the solver and of what else compares with the style, each once."""
+        every = [term.representation for term in self.terms]
+        for part in (self.solve, *(keeper for _, keeper in self.keepers + self.added)):
+            own = getattr(part, "representation", None)
+            every += [own] if own is not None else []
         return tuple(dict.fromkeys(every))
+
+
+def _scaled(representation: Representation, longer: float) -> Representation:
+    """A representation with windows of another length, where it has windows and they can be."""
+    if longer == 1 or not isinstance(representation, LogMagnitude | RealImaginary):
+        return representation
+    return replace(representation, n_fft=round(representation.n_fft * longer))
+
+
+def _plans(recipe: Recipe, params: Mapping[str, Any]) -> list[tuple[_Plan, float, float]]:
+    """The recipe's plan with the whole band, or one for each band of the ladder of resolutions."""
+    if not params["resolutions"]:
+        return [(_Plan(recipe, params), 0.0, float("inf"))]
+    return [(_Plan(recipe, params, longer), low, high) for longer, low, high in LADDER]
 
 
 class Composed:
@@ -97,21 +126,10 @@ class Composed:
 
     def learn(self, references: Sequence[Tensor], rate: int, params: Mapping[str, Any]) -> Target:
         """Keep at most ``max_s`` seconds of excerpts that stand for all references."""
-        settings = self.checked(params)
-        plan = _Plan(self.recipe, settings)
+        settings = self.recipe.check(params)
         excerpts = select(references, rate, float(settings["max_s"]))
-        tensors = hold(excerpts, [representation.keep(rate) for representation in plan.representations])
-        return Target(self.recipe.name, settings, rate, tensors)
-
-    def checked(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters, those given and the others' defaults; `RecipeError` for what cannot be."""
-        known = {**COMMON, **self.recipe.params}
-        for name in params:
-            if name not in known:
-                raise RecipeError(
-                    f"recipe {self.recipe.name!r} has no parameter {name!r} (there are: {', '.join(known)})"
-                )
-        return {name: param.check(name, params.get(name, param.default)) for name, param in known.items()}
+        keeps = [view.keep(rate) for plan, _, _ in _plans(self.recipe, settings) for view in plan.representations]
+        return Target(self.recipe.name, settings, rate, hold(excerpts, keeps))
 
     def blend(self, parts: Sequence[tuple[Target, float]]) -> Target:
         """The weighted union of the targets' pieces; `RecipeError` where the recipe cannot be blended."""
@@ -120,27 +138,68 @@ class Composed:
         return union(parts)
 
     def solver(self, target: Target, power: Tensor, device: torch.device) -> Solver:
-        """A solver that makes the target ready once for each seed."""
-        return _Solver(self.recipe, target, device)
+        """A solver that makes the target ready once for each seed; parameters it does not know have their defaults."""
+        params = {**self.recipe.defaults, **target.params}
+        passes = [
+            (_Pass(plan, target, device), low, high)
+            for plan, low, high in _plans(self.recipe, params)
+            if low < target.rate / 2
+        ]
+        guards = guarding(transients=params["transients"], bass_hz=params["bass_hz"])
+        return _Solver(passes, guards, target.rate, device)
 
 
 class _Solver:
-    """Restyles the spans of one stem; see `engine.method.Solver`."""
+    """Restyles the spans of one stem behind guards, each band by its own pass; see `engine.method.Solver`."""
 
-    def __init__(self, recipe: Recipe, target: Target, device: torch.device) -> None:
-        self.recipe, self.target, self.device = recipe, target, device
-        self._eyes: dict[tuple[Representation, Features, int], Eye] = {}
-        self._goals: dict[tuple[int, int], list[Distance]] = {}
-
-    @cached_property
-    def plan(self) -> _Plan:
-        """The recipe's parts."""
-        return _Plan(self.recipe, self.target.params)
+    def __init__(
+        self,
+        passes: Sequence[tuple["_Pass", float, float]],
+        guards: Sequence[Guard],
+        rate: int,
+        device: torch.device,
+    ) -> None:
+        self.passes, self.guards, self.rate, self.device = passes, guards, rate, device
 
     def __call__(self, work: Work, on_iterate: OnIterate) -> Tensor:
         # One problem at a time stays in a CPU's caches, and its sums do not depend on who else is in the batch.
         if self.device.type == "cpu" and work.x.shape[0] > 1:
             return torch.cat([self(work.one(k), on_iterate) for k in range(work.x.shape[0])])
+        backs = []
+        for guard in self.guards:
+            x, back = guard.split(work.x, self.rate)
+            start = None if work.start is None else work.start - (work.x - x)
+            work = replace(work, x=x, start=start)
+            backs.append(back)
+        styled = self._styled(work, on_iterate)
+        for back in reversed(backs):
+            styled = back(styled)
+        return styled
+
+    def _styled(self, work: Work, on_iterate: OnIterate) -> Tensor:
+        if len(self.passes) == 1:
+            return self.passes[0][0](work, on_iterate)
+        total = torch.zeros_like(work.x)
+        for number, (each, low, high) in enumerate(self.passes):
+
+            def tell(iteration: int, iterations: int, loss: float, before: int = number) -> None:
+                on_iterate(before * iterations + iteration, len(self.passes) * iterations, loss)
+
+            reach = float("inf") if number + 1 == len(self.passes) else high
+            total = total + band(each(work, tell), self.rate, low, reach)
+        return total
+
+
+class _Pass:
+    """Restyles spans at one resolution."""
+
+    def __init__(self, plan: _Plan, target: Target, device: torch.device) -> None:
+        self.plan, self.target, self.device = plan, target, device
+        self._eyes: dict[tuple[Representation, Features, int], Eye] = {}
+        self._goals: dict[tuple[int, int], list[Distance]] = {}
+
+    def __call__(self, work: Work, on_iterate: OnIterate) -> Tensor:
+        """``work.x`` restyled."""
         plan = self.plan
         scene = Scene(
             work,
@@ -156,7 +215,7 @@ class _Solver:
 
     def _loss(self, scene: Scene) -> Term:
         terms: list[tuple[float, Term]] = []
-        stays = False
+        sides: list[str] = []
         for number, term in enumerate(self.plan.terms):
             if not term.weight:
                 continue
@@ -166,14 +225,21 @@ class _Solver:
                 own = eye.layers(scene.stem, weights)
                 distances = [term.statistic.against(layer) for layer in own]
                 terms.append((term.weight * anchored(scene.work.amount), _Distance(eye, weights, distances)))
-                stays = True
+                sides.append("stem")
                 continue
             distance = _Distance(eye, weights, self._against(number, term, eye, scene))
             unit = distance(scene.stem).clamp_min(1e-12) if term.unit == "stem" else None
             terms.append((term.weight, _Over(distance, unit) if unit is not None else distance))
-        if scene.work.amount < 1 and not stays:
-            terms.append((ANCHOR * (1 / scene.work.amount - 1), self._anchor(scene, Weighted(list(terms)))))
+            sides.append("style")
+        style = Weighted([term for term, of in zip(terms, sides, strict=True) if of == "style"])
         terms += [(weight, keeper.ready(scene)) for weight, keeper in self.plan.keepers if weight]
+        lean = scene.work.amount < 1 and "stem" not in sides
+        if lean or self.plan.added:
+            scale = style(scene.stem)
+            for weight, keeper in self.plan.added:
+                terms.append((weight, _Over(keeper.ready(scene), 1 / scale.clamp_min(1e-12))))
+            if lean:
+                terms.append((ANCHOR * (1 / scene.work.amount - 1), self._anchor(scene, scale)))
         return Weighted(terms)
 
     def _eye(self, term: _Matched, scene: Scene) -> Eye:
@@ -192,11 +258,11 @@ class _Solver:
             self._goals[key] = [term.statistic.against(layer) for layer in goal]
         return self._goals[key]
 
-    def _anchor(self, scene: Scene, style: Term) -> Term:
-        """How far the first view is from the stem's, in the scale of the ``style`` terms at the stem."""
+    def _anchor(self, scene: Scene, style: Tensor) -> Term:
+        """How far the first view is from the stem's, in the scale that the ``style`` terms have at the stem."""
         representation, rate = self.plan.representations[0], scene.rate
         view = seen(representation, scene.stem, rate)
-        scale = style(scene.stem) / view.square().flatten(1).sum(1).clamp_min(1e-12)
+        scale = style / view.square().flatten(1).sum(1).clamp_min(1e-12)
         return lambda picture: scale * (seen(representation, picture, rate) - view).square().flatten(1).sum(1)
 
 

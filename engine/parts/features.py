@@ -14,6 +14,7 @@ from torch.nn.functional import adaptive_avg_pool1d, avg_pool1d, pad
 
 from engine.parts.representations import Representation, seen
 from engine.parts.store import Piece, activity
+from engine.spectra import hz_to_mel, mel_to_hz
 from engine.terms import Picture
 
 
@@ -45,11 +46,15 @@ class Maps:
 
 @dataclass(frozen=True)
 class Layer:
-    """What a statistic gets: ``values`` ``[batch, maps, rows, positions]``, ``weights`` ``[batch, positions]``."""
+    """What a statistic gets: ``values`` ``[batch, maps, rows, positions]``, ``weights`` ``[batch, positions]``.
+
+    ``runs`` are the lengths of the runs of positions that follow each other in time (none: all do).
+    """
 
     values: Tensor
     weights: Tensor
     share: float = 1.0
+    runs: tuple[int, ...] = ()
 
 
 Network = Callable[[Tensor], Sequence[Maps]]
@@ -74,6 +79,36 @@ class Identity:
         if self.rows:
             return lambda v: [Maps(v)]
         return lambda v: [Maps(v.flatten(1, 2)[:, :, None])]
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Runs of ``height`` neighbouring bins of the view: each run a row, its bins (of all planes) the maps.
+
+    The middles of the ``rows`` runs are spread as mels are, beyond the ends stand zeros; 0 rows: every bin has one.
+    """
+
+    height: int = 11
+    rows: int = 24
+
+    def middles(self, bins: int, rate: int) -> Tensor:
+        """The bin in the middle of each row, ``[rows]`` or fewer where two would be the same."""
+        if not self.rows or self.rows >= bins:
+            return torch.arange(bins)
+        hz = mel_to_hz(torch.linspace(0, hz_to_mel(rate / 2), self.rows + 2, dtype=torch.float64)[1:-1])
+        middles: Tensor = (hz * (2 / rate) * (bins - 1)).round().long().clamp(0, bins - 1).unique()
+        return middles
+
+    def ready(self, view: Tensor, rate: int, seed: int) -> Network:
+        """Nothing to draw."""
+        middles = self.middles(view.shape[2], rate).to(view.device)
+        before, after = (self.height - 1) // 2, self.height // 2
+
+        def bands(v: Tensor) -> list[Maps]:
+            runs = pad(v, (0, 0, before, after)).unfold(2, self.height, 1)  # [batch, planes, bins, frames, height]
+            return [Maps(runs[:, :, middles].permute(0, 1, 4, 2, 3).flatten(1, 2))]
+
+        return bands
 
 
 class Eye:
@@ -106,5 +141,6 @@ class Eye:
                 values = torch.cat([maps[number].values for maps, _ in each], -1)
                 weights = torch.cat([maps[number].weights(frames[None]) * frames.sum() for maps, frames in each], -1)
                 total = weights.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
-                layers.append(Layer(values, weights / total, first.share))
+                runs = tuple(maps[number].values.shape[-1] for maps, _ in each)
+                layers.append(Layer(values, weights / total, first.share, runs))
             return layers

@@ -18,18 +18,23 @@ REPRESENTATIONS = {
     "waveform": "engine.parts.representations:Waveform",
 }
 FEATURES = {
+    "bands": "engine.parts.features:Bands",
     "identity": "engine.parts.features:Identity",
+    "linear": "engine.parts.networks:Linear",
     "planes": "engine.parts.networks:Planes",
     "random": "engine.parts.networks:Random",
 }
 STATISTICS = {
     "gram": "engine.parts.statistics:Gram",
+    "mmd": "engine.parts.mmd:Mmd",
     "squares": "engine.parts.statistics:Squares",
 }
 KEEPERS = {
+    "autocorrelation": "engine.parts.keepers:Autocorrelation",
     "chroma": "engine.parts.keepers:KeepChroma",
     "energy": "engine.parts.keepers:KeepEnergy",
     "rhythm": "engine.parts.keepers:KeepRhythm",
+    "smooth-gain": "engine.parts.keepers:SmoothGain",
     "whitened": "engine.parts.keepers:KeepWhitened",
 }
 SOLVERS = {
@@ -74,7 +79,7 @@ def make(kind: str, part: Part, params: Mapping[str, Any]) -> Any:
         if isinstance(value, Part):
             options[option] = make(option, value, params)
         else:
-            options[option] = params[value.name] if isinstance(value, Given) else value
+            options[option] = value.value(params) if isinstance(value, Given) else value
     return made(**options)
 
 

@@ -4,6 +4,7 @@ Weights are drawn when a stem is rendered and never stored.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -58,12 +59,47 @@ class Random:
 
 
 @dataclass(frozen=True)
+class Linear:
+    """One layer along time with biases and no rectifier, all weights even in ± 1/√(inputs · width) (Dipani).
+
+    Its Gram matrix sees the second moments of patches only.  Silence of ``width // 2`` frames stands at both ends.
+    """
+
+    filters: int = 4096
+    width: int = 3
+
+    def sizes(self, inputs: int) -> list[tuple[int, ...]]:
+        """Shapes of the weights and the biases for so many input channels."""
+        return [(self.filters, inputs, self.width), (self.filters,)]
+
+    def ready(self, view: Tensor, rate: int, seed: int) -> Network:
+        """Draw weights, then biases."""
+        generator = torch.Generator().manual_seed(seed)
+        shapes = self.sizes(view.shape[1] * view.shape[2])
+        bound = 1 / math.sqrt(shapes[0][1] * self.width)
+        weight, bias = (even(shape, bound, generator).to(view) for shape in shapes)
+        edge = self.width // 2
+
+        def features(v: Tensor) -> list[Maps]:
+            values = conv1d(v.flatten(1, 2), weight, bias, padding=edge)
+            return [Maps(values[:, :, None], self.width, padding=edge)]
+
+        return features
+
+
+def even(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
+    """Numbers spread evenly over ± ``bound``."""
+    return (2 * torch.rand(shape, generator=generator) - 1) * bound
+
+
+@dataclass(frozen=True)
 class Planes:
     """Random two-dimensional filters of several sizes side by side, ReLU (Caracalla & Roebel 2019).
 
-    ``sizes`` are frequency × time, or one number for a square; ``filters`` of each, weights even in ± ``spread``, no
-    bias.  Nothing is padded in time; in frequency a row has the filter's middle on it.  Each size is a layer, or with
-    ``joint`` all are one.
+    ``sizes`` are frequency × time, or one number for a square, ``filters`` of each.  Weights are even in ± ``spread``
+    without biases, or where that is 0 even in ± 1/√(inputs) with biases.  A row has the filter's middle on it, with
+    silence beyond the ends of the frequencies.  Each size is a layer of the patches that are whole in time, or with
+    ``joint`` all are one layer with a position for every frame and silence beyond the ends.
     """
 
     sizes: tuple[int | tuple[int, int], ...] = (3, 5, 7, 11, 15, 19, 23, 27)
@@ -71,31 +107,38 @@ class Planes:
     spread: float = 0.05
     joint: bool = False
 
-    def shapes(self, planes: int) -> list[tuple[int, int, int, int]]:
-        """Shape of the weights of each size for views of so many planes."""
+    def shapes(self, planes: int) -> list[tuple[int, ...]]:
+        """Shape of the weights of each size for views of so many planes, each followed by its biases' if it has any."""
         pairs = [(size, size) if isinstance(size, int) else size for size in self.sizes]
-        return [(self.filters, planes, high, wide) for high, wide in pairs]
+        found: list[tuple[int, ...]] = []
+        for high, wide in pairs:
+            found.append((self.filters, planes, high, wide))
+            if not self.spread:
+                found.append((self.filters,))
+        return found
 
     def ready(self, view: Tensor, rate: int, seed: int) -> Network:
         """Draw the filters."""
         generator = torch.Generator().manual_seed(seed)
-        weights = [
-            ((2 * torch.rand(shape, generator=generator) - 1) * self.spread).to(view)
-            for shape in self.shapes(view.shape[1])
-        ]
-        return lambda v: self._features(v, weights)
+        shapes = self.shapes(view.shape[1])
+        if self.spread:
+            filters = [(even(shape, self.spread, generator).to(view), None) for shape in shapes]
+            return lambda v: self._features(v, filters)
+        drawn: list[tuple[Tensor, Tensor | None]] = []
+        for shape, biases in zip(shapes[::2], shapes[1::2], strict=True):
+            bound = 1 / math.sqrt(math.prod(shape[1:]))
+            drawn.append((even(shape, bound, generator).to(view), even(biases, bound, generator).to(view)))
+        return lambda v: self._features(v, drawn)
 
-    def _features(self, view: Tensor, weights: list[Tensor]) -> list[Maps]:
-        widest = max(weight.shape[-1] for weight in weights)
-        view, found = longer(view, widest), []
-        for weight in weights:
+    def _features(self, view: Tensor, filters: Sequence[tuple[Tensor, Tensor | None]]) -> list[Maps]:
+        found = []
+        if not self.joint:
+            view = longer(view, max(weight.shape[-1] for weight, _ in filters))
+        for weight, bias in filters:
             high, wide = weight.shape[-2:]
-            rows = pad(view, (0, 0, (high - 1) // 2, high // 2))
-            found.append(Maps(conv2d(rows, weight).relu(), wide, share=1 / len(weights)))
+            before, after = ((wide - 1) // 2, wide // 2) if self.joint else (0, 0)
+            framed = pad(view, (before, after, (high - 1) // 2, high // 2))
+            found.append(Maps(conv2d(framed, weight, bias).relu(), wide, padding=before, share=1 / len(filters)))
         if not self.joint:
             return found
-        # positions of all sizes whose middles are the same
-        last = view.shape[-1] - widest + 1
-        middles = [(widest - maps.width) // 2 for maps in found]
-        joined = [maps.values[..., skip : skip + last] for maps, skip in zip(found, middles, strict=True)]
-        return [Maps(torch.cat(joined, 1), widest)]
+        return [Maps(torch.cat([maps.values for maps in found], 1))]

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from engine.fold import fold
 from engine.spectra import Resolution, stft
 from engine.terms import Picture
 
@@ -46,12 +47,14 @@ def seen(representation: Representation, picture: Picture, rate: int) -> Tensor:
 class LogMagnitude:
     """``log(1 + C·a) / log(1 + C)`` of the magnitude ``a``, or ``log(1 + a)`` where ``compression`` C is 0.
 
-    ``n_fft`` is the size at 22 050 Hz and ``overlap`` how many windows cover a sample, see `Resolution.at`.
+    ``n_fft`` is the size at 22 050 Hz and ``overlap`` how many windows cover a sample, see `Resolution.at`.  With
+    ``folded`` the bins above 11 kHz come in groups (`engine.fold`), which is what patch products want.
     """
 
     n_fft: int = 2048
     overlap: int = 4
     compression: float = 0.0
+    folded: bool = False
 
     def keep(self, rate: int) -> Resolution:
         """Magnitudes at its own resolution."""
@@ -60,10 +63,10 @@ class LogMagnitude:
     def __call__(self, picture: Picture, rate: int) -> Tensor:
         """``[batch, 1, bins, frames]``."""
         res = self.keep(rate)
-        if not self.compression:
-            return picture.log(res)[:, None]
-        c = self.compression
-        return (picture.magnitude(res)[:, None] * c).log1p() / math.log1p(c)
+        if self.compression:
+            log = (picture.magnitude(res) * self.compression).log1p() / math.log1p(self.compression)
+            return (fold(log, res) if self.folded else log)[:, None]
+        return (picture.folded(res) if self.folded else picture.log(res))[:, None]
 
     def magnitude(self, view: Tensor) -> Tensor:
         """``[batch, bins, frames]``; what is below zero in the view is silence."""

@@ -93,13 +93,13 @@ class OnSpectrogram:
     """L-BFGS on the view of the recipe's first representation, which the rendering then makes a sound of.
 
     ``start`` is the ``stem``'s view or ``noise`` of a thousandth; a second pass starts from the first one's result.
-    ``ceiling`` clamps the view from 0 to it after the descent, as Dipani's code does with 1 (0: it is left alone).
+    With ``clamped`` the view stays between 0 and 1 all the way, as in Dipani's code: what was louder is cut.
     """
 
     iterations: int = 300
     history: int = 10
     start: str = "stem"
-    ceiling: float = 0.0
+    clamped: bool = False
 
     def __call__(self, scene: Scene, rendering: Rendering | None) -> Tensor:
         """The magnitude found, in the stem's phase if no ``rendering`` is given."""
@@ -108,19 +108,23 @@ class OnSpectrogram:
         assert res is not None
         work, loss = scene.work, scene.loss
 
+        def within(view: Tensor) -> Tensor:
+            return view.clamp(0, 1) if self.clamped else view
+
         def drawn(view: Tensor) -> Picture:
             picture = Drawn(res, representation.magnitude(view))
-            picture.once(representation, lambda p: view)
-            return picture
+            return picture.known(representation, view)
 
         begin = scene.stem if work.start is None else Picture(work.start)
         start = seen(representation, begin, scene.rate).contiguous()
         if self.start == "noise" and work.start is None:
             generator = torch.Generator().manual_seed(work.seed)
             start = (torch.randn(start.shape[1:], generator=generator) * 1e-3).to(start).expand_as(start).contiguous()
-        view = _descend(scene, lambda v: loss(drawn(v)), start, scene.budget(self.iterations), self.history)
-        if self.ceiling:
-            view = view.clamp(0, self.ceiling)
+        view = within(
+            _descend(
+                scene, lambda v: loss(drawn(within(v))), within(start), scene.budget(self.iterations), self.history
+            )
+        )
         render = rendering or ContentPhase()
         return render(work.x, representation.magnitude(view), res, work.seed)
 

@@ -24,14 +24,17 @@ class Statistic(Protocol):
         ...
 
 
-SCALES = ("sum", "mean", "relative")
+SCALES = ("sum", "mean", "maps", "relative")
 
 
-def _scaled(total: Tensor, count: int, size: Tensor, scale: str) -> Tensor:
-    """A sum of squared differences as it is, over how many there are, or over the goal's own sum of squares."""
+def _scaled(total: Tensor, shape: torch.Size, size: Tensor, scale: str) -> Tensor:
+    """A sum of squared differences of ``shape`` as it is, over how many there are, over the square of the number of
+    maps (the first of ``shape``), or over the goal's own sum of squares.
+    """
     if scale == "relative":
         return total / size.clamp_min(torch.finfo(size.dtype).tiny)
-    return total / count if scale == "mean" else total
+    count = {"mean": shape.numel(), "maps": shape[0] ** 2}.get(scale, 1)
+    return total / count
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Squares:
 
         def distance(layer: Layer) -> Tensor:
             total = (layer.values - values).square().flatten(1).sum(1)
-            return _scaled(total, values[0].numel(), size, self.scale)
+            return _scaled(total, values.shape[1:], size, self.scale)
 
         return distance
 
@@ -86,6 +89,6 @@ class Gram:
             else:
                 own, cross = (x.mT @ x).square().sum((1, 2, 3)), (x.mT @ a).square().sum((1, 2, 3))
                 total = own - 2 * cross + size
-            return _scaled(total, rows * maps * maps, size, self.scale)
+            return _scaled(total, torch.Size((maps, maps, rows)), size, self.scale)
 
         return distance

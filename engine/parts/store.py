@@ -4,12 +4,13 @@ Never a network's weights and never a statistic: both follow from the recipe whe
 as the union of its pieces, each counting by its share.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from engine.errors import RecipeError
 from engine.excerpts import Excerpts, span_magnitude
 from engine.spectra import Resolution
 from engine.target import Target
@@ -25,6 +26,11 @@ class Drawn(Picture):
     def __init__(self, res: Resolution, magnitude: Tensor) -> None:
         super().__init__(magnitude.new_zeros(magnitude.shape[0], 1, 0))
         self._magnitude[res] = magnitude
+
+    def known(self, key: Hashable, value: Tensor) -> "Drawn":
+        """The picture itself, of which what is kept under ``key`` is known as well."""
+        self._kept[key] = value
+        return self
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,11 @@ def hold(excerpts: Excerpts, keeps: Iterable[Resolution | None]) -> dict[str, Te
 def pieces(target: Target, keep: Resolution | None, device: torch.device) -> list[Piece]:
     """The pieces of ``target`` for representations that ``keep`` this."""
     name = _name(keep)
+    if f"sound.{name}" not in target.tensors:
+        raise RecipeError(
+            f"the preset holds nothing that recipe {target.recipe!r} needs (sound.{name}); it is of another version: "
+            "learn it again"
+        )
     lengths = target.tensors[f"lengths.{name}"].tolist()
     sounds = target.tensors[f"sound.{name}"].float().to(device).split(lengths, 1)
     counts = [-(-length // BLOCK) if keep is None else length for length in lengths]
