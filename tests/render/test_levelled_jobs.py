@@ -68,6 +68,18 @@ def test_nothing_is_ever_clipped(
     assert result.overs_action == "none"
 
 
+def test_full_scale_leaves_room_for_the_dither(make_stem: MakeStem, shelf: Library) -> None:
+    """A tone whose crests are samples, brought to 0 dBTP in 8 bits: the gain stops short of what would be limited."""
+    crests = torch.cos(torch.arange(8000) * (torch.pi / 40))[None] * torch.hann_window(8000) * 0.5
+    stem = make_stem("vox.wav", crests, "FLOAT")
+    (job,) = planner.plan_stems(
+        [stem], library=shelf, choices=Choices(preset="tape", loudness_lufs=0.0, ceiling_dbtp=0.0)
+    ).jobs
+    result = _render(replace(job, format=audio.Format("WAV", "PCM_U8")))
+    assert (result.overs, result.overs_action) == (0, "none")
+    assert result.dbtp_after == pytest.approx(-0.206, abs=0.005)
+
+
 def test_a_ceiling_that_is_kept_already_changes_no_bit(make_stem: MakeStem, shelf: Library, noise: Noise) -> None:
     """A ceiling alone never turns up, and 0 dB is no multiplication: wide samples keep all their bits."""
     stem = make_stem("vox.wav", noise(2, 4000).double() / 3 + 2.0**-40, "DOUBLE")

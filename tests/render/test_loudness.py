@@ -89,6 +89,15 @@ def test_true_peaks_between_samples_are_seen(hz: float, phase: float, dbtp: floa
     assert -0.4 <= found - dbtp <= 0.2
 
 
+def test_the_last_samples_are_looked_between_too() -> None:
+    """A burst that ends with the sound peaks as it does in the middle: nothing waits in the filter for ever."""
+    burst = torch.zeros(1, RATE)
+    burst[:, -64:] = tone(12_000, -6.0, 64 / RATE, phase=math.pi / 4)
+    inside = torch.cat([burst, torch.zeros(1, RATE)], 1)
+    assert heard(burst).dbtp == pytest.approx(heard(inside).dbtp, abs=0.01)
+    assert (heard(burst).dbtp or -99) > -6.5
+
+
 @pytest.mark.parametrize("rate", [8_000, 11_127, 44_100, 48_000, 96_000, 192_000])
 def test_pyloudnorm_agrees_on_the_whole(rate: int) -> None:
     """The library's own meter with the same filters, which hears everything at once, to a hundredth of a LU."""

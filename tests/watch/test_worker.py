@@ -23,7 +23,7 @@ from engine.style import Target
 from presets import preset, resolve
 from presets.library import Library
 from render import job as jobs
-from render import publish, stamps
+from render import loudness, publish, stamps
 from render.plan import Job
 from watch import pool, protocol
 from watch.protocol import Failed, Incomplete, Published, Ready, Started, Stem, Verdict, Waiting
@@ -373,6 +373,16 @@ def test_the_folders_chain_wins_over_the_presets(renderer: Renderer, library: Li
         verdict = ask(renderer, request(path, place=place, chain=chain, choices={"preset": "flip", "device": "cpu"}))
         assert isinstance(verdict, Published)
         assert np.array_equal(soundfile.read(verdict.output)[0], sign * there)
+
+
+def test_a_folder_may_choose_a_loudness(renderer: Renderer, folder: Path) -> None:
+    """What the folder's config says of loudness and true peak is done to its stems."""
+    path = folder / "tape" / "vox.wav"
+    soundfile.write(path, noise(RATE), RATE, "PCM_16")
+    choices = {"preset": "tape", "device": "cpu", "loudness_lufs": -25.0, "ceiling_dbtp": -3.0}
+    verdict = ask(renderer, request(path, choices=choices))
+    assert isinstance(verdict, Published)
+    assert loudness.measure(Path(verdict.output)).lufs == pytest.approx(-25.0, abs=0.01)
 
 
 def test_bars_come_from_the_midi_file_beside(renderer: Renderer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
