@@ -10,8 +10,17 @@ from engine.recipe import Recipe
 #: A recipe is a file of `engine.cookbook` and a line here.
 _BOOK = (
     "kernel",
+    "kernel-linear",
+    "kernel-2layer",
+    "kernel-texture",
     "ulyanov",
     "srm",
+    "deepmix-1",
+    "deepmix-2",
+    "dipani",
+    "caracalla-roebel",
+    "kanak-texture",
+    "caracalla-ri",
     "identity",
 )
 

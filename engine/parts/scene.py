@@ -43,6 +43,6 @@ class Scene:
         """The pieces of the references as ``representation`` needs them."""
         return pieces(self.target, representation.keep(self.rate), self.device)
 
-    def budget(self, iterations: int) -> int:
+    def budget(self, iterations: float) -> int:
         """Iterations for the quality and pass asked for, where the recipe says ``iterations``."""
         return self.work.budget(max(1, round(iterations * QUALITY[self.work.quality])))

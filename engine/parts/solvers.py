@@ -29,26 +29,47 @@ class Solve(Protocol):
         ...
 
 
-def _descend(
+#: Length of the first step, in units of the length of the stem.
+FIRST = 0.05
+
+
+def descend(
     scene: Scene,
-    objective: Callable[[Tensor], Tensor],
+    loss: Callable[[Tensor], Tensor],
     start: Tensor,
+    stem: Tensor,
     iterations: int,
     history: int,
-    first_step: float | None = None,
     precondition: lbfgs.Preconditioner | None = None,
 ) -> Tensor:
-    """Where L-BFGS ends from ``start`` (batch first) after ``iterations`` evaluations."""
+    """Where L-BFGS ends from ``start`` (batch first) after ``iterations`` evaluations of ``loss`` ``[batch]``.
+
+    Whatever the scale of a loss, the search sees one whose gradient at the start is a twentieth as long as ``stem``:
+    where a loss bends down (Gram matrices near silence) the search goes along the gradient, and neither creeps nor
+    leaps.
+    """
+    differentiated = lbfgs.differentiate(loss, start.shape)
+    first = differentiated(start.flatten(1))
+    uphill = precondition(first[1]) if precondition else first[1]
+    goal = FIRST * stem.flatten(1).norm(dim=1).clamp_min(1e-12)
+    scale = goal / uphill.norm(dim=1).clamp_min(1e-30)
+    pending = [first]
+
+    def objective(x: Tensor) -> tuple[Tensor, Tensor]:
+        losses, gradient = pending.pop() if pending else differentiated(x)
+        return losses * scale, gradient * scale[:, None]
+
+    units = scale.cpu().double()
 
     def report(progress: lbfgs.Progress) -> None:
-        scene.tell(progress.evaluation, iterations, float(progress.losses.mean()))
+        scene.tell(progress.evaluation, iterations, float((progress.losses / units).mean()))
 
     found = lbfgs.minimise(
-        lbfgs.differentiate(objective, start.shape),
+        objective,
         start.flatten(1),
         evaluations=iterations,
         history=history,
-        first_step=first_step,
+        first_step=float((goal / start.flatten(1).norm(dim=1).clamp_min(1e-12)).mean()),
         precondition=precondition,
         on_progress=report,
     )
@@ -62,7 +83,7 @@ class OnWaveform:
     ``precondition`` evens out loud and quiet bins (`engine.precondition`), which suits losses on log magnitude.
     """
 
-    iterations: int = 60
+    iterations: float = 60
     history: int = 10
     start: str = "stem"
     precondition: bool = True
@@ -73,13 +94,13 @@ class OnWaveform:
         start = work.x if work.start is None else work.start
         if self.start == "noise" and work.start is None:
             start = common_noise(work.x, work.seed)
-        found = _descend(
+        found = descend(
             scene,
             lambda y: loss(Picture(y)),
             start,
+            work.x,
             scene.budget(self.iterations),
             self.history,
-            0.05,
             Preconditioner(Picture(start), Resolution.at(scene.rate, 2048, 2)) if self.precondition else None,
         )
         if rendering is None:
@@ -96,7 +117,7 @@ class OnSpectrogram:
     With ``clamped`` the view stays between 0 and 1 all the way, as in Dipani's code: what was louder is cut.
     """
 
-    iterations: int = 300
+    iterations: float = 300
     history: int = 10
     start: str = "stem"
     clamped: bool = False
@@ -120,11 +141,15 @@ class OnSpectrogram:
         if self.start == "noise" and work.start is None:
             generator = torch.Generator().manual_seed(work.seed)
             start = (torch.randn(start.shape[1:], generator=generator) * 1e-3).to(start).expand_as(start).contiguous()
-        view = within(
-            _descend(
-                scene, lambda v: loss(drawn(within(v))), within(start), scene.budget(self.iterations), self.history
-            )
+        view = descend(
+            scene,
+            lambda v: loss(drawn(within(v))),
+            within(start),
+            seen(representation, scene.stem, scene.rate),
+            scene.budget(self.iterations),
+            self.history,
         )
+        view = within(view)
         render = rendering or ContentPhase()
         return render(work.x, representation.magnitude(view), res, work.seed)
 
