@@ -4,8 +4,9 @@ For features f(x) of patches x with E f(x)·f(y) = F·k(x, y), the squared dista
 
     F² · MMD²,   MMD² = Σ uu' k(x, x')² − 2 Σ uv k(x, a)² + Σ vv' k(a, a')²
 
-(Li et al. 2017 for plain products).  ``k`` is σ²·d for filters without a rectifier, σ²·κ with one (`engine.kernel`),
-and for two layers κ of the moving mean of κ: κ₂ = κ(Σ₂), Σ₂[t, s] = (1/k) Σ_τ κ[t + τ, s + τ] with its own diagonals.
+(Li et al. 2017 for plain products).  ``k`` is σ²·(d + 1) for filters with biases and without a rectifier, σ²·κ for those
+with one and without biases (`engine.kernel`), and for two layers κ of the moving mean of κ: κ₂ = κ(Σ₂),
+Σ₂[t, s] = (1/k) Σ_τ κ[t + τ, s + τ] with its own diagonals.
 """
 
 import math
@@ -59,8 +60,8 @@ def products(s: Tensor, a: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def linear(s: Tensor, a: Tensor, width: int) -> Tensor:
-    """Patch products as they are."""
-    return products(s, a, width)[0]
+    """Patch products, plus one for filters whose biases vary as much as their weights do."""
+    return products(s, a, width)[0] + 1
 
 
 def two_layer(s: Tensor, a: Tensor, width: int) -> Tensor:
