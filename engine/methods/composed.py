@@ -15,10 +15,11 @@ from engine.draft import anchored
 from engine.errors import RecipeError
 from engine.excerpts import select
 from engine.method import Method, OnIterate, Solver, Work
-from engine.parts.features import Eye, Features
+from engine.parts.features import Eye, Features, Needy
 from engine.parts.guards import LADDER, Guard, band
 from engine.parts.guards import chosen as guarding
 from engine.parts.keepers import Autocorrelation, Keep, KeepRhythm, SmoothGain
+from engine.parts.mels import Decibels
 from engine.parts.names import make
 from engine.parts.renderings import ContentPhase, Rendering
 from engine.parts.representations import LogMagnitude, RealImaginary, Representation, seen
@@ -91,6 +92,12 @@ class _Plan:
             if params[name]
         ]
 
+    def check(self) -> None:
+        """`RecipeError` where something is not on this machine that the parts need, as a network's weights."""
+        for term in self.terms:
+            if isinstance(term.features, Needy):
+                term.features.check()
+
     def _value(self, weight: float | Given) -> float:
         return float(weight.value(self.params) if isinstance(weight, Given) else weight)
 
@@ -106,16 +113,16 @@ class _Plan:
 
 def _scaled(representation: Representation, longer: float) -> Representation:
     """A representation with windows of another length, where it has windows and they can be."""
-    if longer == 1 or not isinstance(representation, LogMagnitude | RealImaginary):
+    if longer == 1 or not isinstance(representation, Decibels | LogMagnitude | RealImaginary):
         return representation
     return replace(representation, n_fft=round(representation.n_fft * longer))
 
 
-def _plans(recipe: Recipe, params: Mapping[str, Any]) -> list[tuple[_Plan, float, float]]:
-    """The recipe's plan with the whole band, or one for each band of the ladder of resolutions."""
+def _plans(recipe: Recipe, params: Mapping[str, Any], rate: int) -> list[tuple[_Plan, float, float]]:
+    """The recipe's plan with the whole band, or one for each band of the ladder of resolutions there is at ``rate``."""
     if not params["resolutions"]:
         return [(_Plan(recipe, params), 0.0, float("inf"))]
-    return [(_Plan(recipe, params, longer), low, high) for longer, low, high in LADDER]
+    return [(_Plan(recipe, params, longer), low, high) for longer, low, high in LADDER if low < rate / 2]
 
 
 class Composed:
@@ -127,8 +134,11 @@ class Composed:
     def learn(self, references: Sequence[Tensor], rate: int, params: Mapping[str, Any]) -> Target:
         """Keep at most ``max_s`` seconds of excerpts that stand for all references."""
         settings = self.recipe.check(params)
+        plans = [plan for plan, _, _ in _plans(self.recipe, settings, rate)]
+        for plan in plans:
+            plan.check()
         excerpts = select(references, rate, float(settings["max_s"]))
-        keeps = [view.keep(rate) for plan, _, _ in _plans(self.recipe, settings) for view in plan.representations]
+        keeps = [view.keep(rate) for plan in plans for view in plan.representations]
         return Target(self.recipe.name, settings, rate, hold(excerpts, keeps))
 
     def blend(self, parts: Sequence[tuple[Target, float]]) -> Target:
@@ -141,9 +151,7 @@ class Composed:
         """A solver that makes the target ready once for each seed; parameters it does not know have their defaults."""
         params = {**self.recipe.defaults, **target.params}
         passes = [
-            (_Pass(plan, target, device), low, high)
-            for plan, low, high in _plans(self.recipe, params)
-            if low < target.rate / 2
+            (_Pass(plan, target, device), low, high) for plan, low, high in _plans(self.recipe, params, target.rate)
         ]
         guards = guarding(transients=params["transients"], bass_hz=params["bass_hz"])
         return _Solver(passes, guards, target.rate, device)

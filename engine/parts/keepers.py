@@ -79,7 +79,7 @@ class SmoothGain:
     n_fft: int = 2048
 
     def ready(self, scene: Scene) -> Term:
-        """0 for any constant gain."""
+        """0 for a constant gain, but for what lies 60 dB below the loudest."""
         res = Resolution.at(scene.rate, self.n_fft)
         own = scene.stem.magnitude(res)
         floor = 1e-3 * own.amax((1, 2), keepdim=True) + 1e-9
@@ -118,7 +118,7 @@ class Autocorrelation:
         lags = range(1, max(most, 1) + 1)
 
         def bands(picture: Picture) -> Tensor:
-            return (1 + 100 * (filters @ picture.magnitude(res).square())).log()
+            return (1 + 100 * (filters @ picture.magnitude(res).to(filters).square())).log()
 
         found, counted = scene.stem.x.new_zeros(1, self.bands, len(lags)), scene.stem.x.new_zeros(len(lags))
         for piece in pieces:
