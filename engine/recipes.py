@@ -21,6 +21,12 @@ _BOOK = (
     "caracalla-roebel",
     "kanak-texture",
     "caracalla-ri",
+    "gatys-vgg19",
+    "gatys-vgg16",
+    "gatys-musicnn",
+    "wav2vec2",
+    "wavenet",
+    "grinstein-soundnet",
     "identity",
 )
 

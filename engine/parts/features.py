@@ -6,7 +6,7 @@ map a view ``[batch, planes, bins, frames]`` to layers of `Maps`.  Positions run
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ class Maps:
     """One layer: ``values`` ``[batch, maps, rows, positions]``, of which each position sees ``width`` frames.
 
     The first begins ``padding`` frames before the first frame and each next ``stride`` later; a ``width`` of 0 means
-    that nobody knows and positions are spread evenly over the frames.  ``share`` is what the layer counts.
+    that nobody knows and positions are spread evenly over the frames.  ``share`` is what the layer counts, ``name``
+    what a statistic may ask for it by.
     """
 
     values: Tensor
@@ -31,6 +32,7 @@ class Maps:
     stride: int = 1
     padding: int = 0
     share: float = 1.0
+    name: str = ""
 
     def weights(self, frames: Tensor) -> Tensor:
         """What each position counts where frames count ``frames`` ``[batch, frames]``; each row sums to one or zero."""
@@ -55,6 +57,7 @@ class Layer:
     weights: Tensor
     share: float = 1.0
     runs: tuple[int, ...] = ()
+    name: str = ""
 
 
 Network = Callable[[Tensor], Sequence[Maps]]
@@ -65,6 +68,15 @@ class Features(Hashable, Protocol):
 
     def ready(self, view: Tensor, rate: int, seed: int) -> Network:
         """The network for views with the planes, bins, device and dtype of ``view``, drawn from ``seed``."""
+        ...
+
+
+@runtime_checkable
+class Needy(Protocol):
+    """Features that need what may not be on this machine, such as a network's weights."""
+
+    def check(self) -> None:
+        """`RecipeError` with the remedy, before anything is learnt for them in vain."""
         ...
 
 
@@ -125,7 +137,7 @@ class Eye:
 
     def layers(self, picture: Picture, frames: Sequence[Tensor]) -> list[Layer]:
         """The layers of a picture whose positions count ``frames`` (of each layer, see `weights`)."""
-        return [Layer(m.values, w, m.share) for m, w in zip(self.maps(picture), frames, strict=True)]
+        return [Layer(m.values, w, m.share, name=m.name) for m, w in zip(self.maps(picture), frames, strict=True)]
 
     def weights(self, picture: Picture) -> list[Tensor]:
         """What the positions of each layer count, by where the picture sounds."""
@@ -142,5 +154,5 @@ class Eye:
                 weights = torch.cat([maps[number].weights(frames[None]) * frames.sum() for maps, frames in each], -1)
                 total = weights.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
                 runs = tuple(maps[number].values.shape[-1] for maps, _ in each)
-                layers.append(Layer(values, weights / total, first.share, runs))
+                layers.append(Layer(values, weights / total, first.share, runs, first.name))
             return layers

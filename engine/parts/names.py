@@ -13,20 +13,30 @@ from engine.errors import RecipeError
 from engine.recipe import Given, Part
 
 REPRESENTATIONS = {
+    "decibels": "engine.parts.mels:Decibels",
     "log-magnitude": "engine.parts.representations:LogMagnitude",
+    "log-mel": "engine.parts.mels:LogMel",
+    "mu-law": "engine.parts.waves:MuLaw",
     "real-imaginary": "engine.parts.representations:RealImaginary",
+    "resampled": "engine.parts.waves:Resampled",
     "waveform": "engine.parts.representations:Waveform",
 }
 FEATURES = {
     "bands": "engine.parts.features:Bands",
     "identity": "engine.parts.features:Identity",
     "linear": "engine.parts.networks:Linear",
+    "musicnn": "engine.parts.vgg:Musicnn",
     "planes": "engine.parts.networks:Planes",
     "random": "engine.parts.networks:Random",
+    "soundnet": "engine.parts.soundnet:SoundNet",
+    "vgg": "engine.parts.vgg:Vgg",
+    "wav2vec2": "engine.parts.wav2vec2:Wav2vec2",
+    "wavenet": "engine.parts.wavenet:WaveNet",
 }
 STATISTICS = {
     "gram": "engine.parts.statistics:Gram",
     "mmd": "engine.parts.mmd:Mmd",
+    "on": "engine.parts.statistics:On",
     "squares": "engine.parts.statistics:Squares",
 }
 KEEPERS = {

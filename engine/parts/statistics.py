@@ -92,3 +92,21 @@ class Gram:
             return _scaled(total, torch.Size((maps, maps, rows)), size, self.scale)
 
         return distance
+
+
+@dataclass(frozen=True)
+class On:
+    """The mean of ``statistic`` over the ``layers`` of these names; what else the network gives is not looked at.
+
+    So terms that look at different layers share one pass through a network.
+    """
+
+    layers: tuple[str, ...]
+    statistic: Statistic
+
+    def against(self, goal: Layer) -> Distance:
+        """Zero for a layer that is not among them."""
+        if goal.name not in self.layers:
+            return lambda layer: layer.values.new_zeros(layer.values.shape[0])
+        distance, count = self.statistic.against(goal), len(self.layers)
+        return lambda layer: distance(layer) / count
