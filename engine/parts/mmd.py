@@ -4,8 +4,8 @@ For features f(x) of patches x with E f(x)·f(y) = F·k(x, y), the squared dista
 
     F² · MMD²,   MMD² = Σ uu' k(x, x')² − 2 Σ uv k(x, a)² + Σ vv' k(a, a')²
 
-(Li et al. 2017 for plain products).  ``k`` is σ²·(d + 1) for filters with biases and without a rectifier, σ²·κ for those
-with one and without biases (`engine.kernel`), and for two layers κ of the moving mean of κ: κ₂ = κ(Σ₂),
+(Li et al. 2017 for plain products).  ``k`` is σ²·(d + 1) for filters with biases and without a rectifier, σ²·κ for
+those with one and without biases (`engine.kernel`), and for two layers κ of the moving mean of κ: κ₂ = κ(Σ₂),
 Σ₂[t, s] = (1/k) Σ_τ κ[t + τ, s + τ] with its own diagonals.
 """
 
