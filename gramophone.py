@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import engine.cli
+import engine.recipecli
 import presets.cli
 import render.chaincli
 import render.cli
@@ -22,6 +23,7 @@ app = typer.Typer(
 # The commands of render and engine stand beside the preset group, not in groups of their own.
 app.registered_commands += render.cli.app.registered_commands + engine.cli.app.registered_commands
 app.add_typer(presets.cli.app, name="preset")
+app.add_typer(engine.recipecli.app, name="recipes")
 app.add_typer(render.chaincli.app, name="chain")
 app.add_typer(watch.cli.app, name="watch")
 

