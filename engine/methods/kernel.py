@@ -6,7 +6,7 @@ a low-rank basis, which is seeded, so the same stem, target and settings give th
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from engine import kernel, lbfgs, level
+from engine.cookbook.kernel import RECIPE
 from engine.draft import Budget, solve_draft
-from engine.errors import RecipeError
 from engine.excerpts import select
 from engine.level import PreEmphasis
 from engine.method import OnIterate, Solver, Work
@@ -42,15 +42,6 @@ RESOLUTIONS = ((2048, 4, 0.35), (512, 2, 0.35), (4096, 4, 0.30))
 EVALUATIONS = {"standard": 28, "fine": 84}
 HISTORY = 5
 ANCHOR = 1.0
-#: Seconds of reference kept, and what a draft may spend (see `engine.draft.Budget`).
-PARAMS: Mapping[str, Any] = {"max_s": 12.0, **asdict(Budget())}
-LIMITS: Mapping[str, tuple[float, float]] = {
-    "max_s": (1, 600),
-    "warm": (0, 1000),
-    "griffin_lim": (0, 1000),
-    "waveform": (1, 1000),
-    "alpha": (0, 1000),
-}
 
 
 class Kernel:
@@ -58,19 +49,7 @@ class Kernel:
 
     def learn(self, references: Sequence[Tensor], rate: int, params: Mapping[str, Any]) -> Target:
         """Keep at most ``max_s`` seconds of excerpts (default 12) that stand for all references."""
-        settings = {**PARAMS, **params}
-        for name, value in settings.items():
-            if name not in PARAMS:
-                raise RecipeError(f"recipe 'kernel' has no parameter {name!r} (there are: {', '.join(PARAMS)})")
-            low, high = LIMITS[name]
-            whole = isinstance(PARAMS[name], int)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int if whole else int | float)
-                or not low <= value <= high
-            ):
-                kind = "a whole number" if whole else "a number"
-                raise RecipeError(f"{name} is {value!r}; expected {kind} from {low:g} to {high:g}")
+        settings = RECIPE.check(params)
         excerpts = select(references, rate, float(settings["max_s"]))
         tensors: dict[str, Tensor] = {}
         for n_fft, overlap, _ in RESOLUTIONS:

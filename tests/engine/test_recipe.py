@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from engine import cookbook, material, recipe, recipes
+from engine.draft import Budget
 from engine.errors import RecipeError
+from engine.methods.composed import Composed
 from engine.parts import names
 from engine.parts.names import make
 from engine.recipe import COMMON, Choice, Given, Part, Real, Recipe, Whole
@@ -115,9 +118,7 @@ def test_a_parameter_out_of_range(param: recipe.Param, value: object, words: str
 
 def test_an_unknown_parameter_is_told_with_the_nearest() -> None:
     """A name nobody knows: the recipe, the nearest name, and all there are."""
-    with pytest.raises(
-        RecipeError, match=r"parameter 'filter'; did you mean 'filters'\? \(there are: max_s"
-    ):
+    with pytest.raises(RecipeError, match=r"parameter 'filter'; did you mean 'filters'\? \(there are: max_s"):
         RECIPES["srm"].check({"filter": 3})
 
 
@@ -145,8 +146,6 @@ def test_given_values_are_filled_in() -> None:
 
 def test_a_recipe_that_does_not_blend_says_why() -> None:
     """`blends` is the reason, word for word."""
-    from engine.methods.composed import Composed
-
     lonely = Recipe("x", "", "", "", solver=Part("waveform"), blends="it has one style only")
     with pytest.raises(RecipeError, match="'x' do not blend: it has one style only"):
         Composed(lonely).blend([])
@@ -154,8 +153,12 @@ def test_a_recipe_that_does_not_blend_says_why() -> None:
 
 def test_a_preset_of_another_version_is_told() -> None:
     """A target without what the recipe needs is refused with the remedy."""
-    from dataclasses import replace
-
     target = learn([sound("organ")], RATE, recipe="srm", params={"filters": 4})
     with pytest.raises(RecipeError, match="learn it again"):
         restyle(sound("riff"), RATE, replace(target, tensors={}), Settings())
+
+
+def test_the_kernel_s_parameters_are_its_budget_s() -> None:
+    """What the cookbook says a draft may spend is what the draft spends by default."""
+    defaults = RECIPES["kernel"].defaults
+    assert {key: defaults[key] for key in asdict(Budget())} == asdict(Budget())
