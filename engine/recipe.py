@@ -134,6 +134,9 @@ COMMON: Mapping[str, Param] = {
     "resolutions": Choice(False, YES_NO, "three passes with windows of two, one and a quarter of the length, by band"),
 }
 
+#: Those of them that are added to a loss, which a recipe in closed form has none of.
+REGULARISERS = ("smooth_gain", "rhythm", "autocorrelation")
+
 
 @dataclass(frozen=True)
 class Term:
@@ -199,7 +202,8 @@ class Recipe:
         """All parameters a preset may be learnt with."""
         if not self.composed:
             return dict(self.params)
-        return {**COMMON, **self.params}
+        common = {name: param for name, param in COMMON.items() if self.terms or name not in REGULARISERS}
+        return {**common, **self.params}
 
     @property
     def composed(self) -> bool:

@@ -27,6 +27,17 @@ _BOOK = (
     "wav2vec2",
     "wavenet",
     "grinstein-soundnet",
+    "adain",
+    "wct",
+    "monge",
+    "histogram",
+    "sanet",
+    "transport",
+    "sliced-wasserstein",
+    "gaussian-ot",
+    "mosaic",
+    "grinstein-auditory",
+    "verma-smith",
     "identity",
 )
 

@@ -89,7 +89,7 @@ class _Plan:
                 ("rhythm", KeepRhythm()),
                 ("autocorrelation", Autocorrelation()),
             )
-            if params[name]
+            if params.get(name)
         ]
 
     def check(self) -> None:

@@ -23,21 +23,32 @@ REPRESENTATIONS = {
 }
 FEATURES = {
     "bands": "engine.parts.features:Bands",
+    "cochlea": "engine.parts.auditory:Cochlea",
     "identity": "engine.parts.features:Identity",
     "linear": "engine.parts.networks:Linear",
     "musicnn": "engine.parts.vgg:Musicnn",
     "planes": "engine.parts.networks:Planes",
     "random": "engine.parts.networks:Random",
     "soundnet": "engine.parts.soundnet:SoundNet",
+    "stack": "engine.parts.stacks:Stack",
     "vgg": "engine.parts.vgg:Vgg",
     "wav2vec2": "engine.parts.wav2vec2:Wav2vec2",
     "wavenet": "engine.parts.wavenet:WaveNet",
 }
 STATISTICS = {
+    "cross-correlations": "engine.parts.auditory:CrossCorrelations",
+    "frequency-envelope": "engine.parts.envelopes:FrequencyEnvelope",
+    "gaussian": "engine.parts.optimal_transport:Gaussian",
     "gram": "engine.parts.statistics:Gram",
+    "levels": "engine.parts.auditory:Levels",
+    "marginals": "engine.parts.auditory:Marginals",
     "mmd": "engine.parts.mmd:Mmd",
+    "modulation-correlations": "engine.parts.auditory:ModulationCorrelations",
+    "modulation-power": "engine.parts.auditory:ModulationPower",
     "on": "engine.parts.statistics:On",
+    "sliced": "engine.parts.optimal_transport:Sliced",
     "squares": "engine.parts.statistics:Squares",
+    "time-envelope": "engine.parts.envelopes:TimeEnvelope",
 }
 KEEPERS = {
     "autocorrelation": "engine.parts.keepers:Autocorrelation",
@@ -48,12 +59,19 @@ KEEPERS = {
     "whitened": "engine.parts.keepers:KeepWhitened",
 }
 SOLVERS = {
-    "mapped": "engine.parts.solvers:Mapped",
+    "mapped": "engine.parts.moves:Mapped",
+    "mosaic": "engine.parts.mosaic:Mosaic",
     "spectrogram": "engine.parts.solvers:OnSpectrogram",
     "waveform": "engine.parts.solvers:OnWaveform",
 }
 #: Moves in closed form, for solver ``mapped``.
-MOVES: dict[str, str] = {}
+MOVES = {
+    "adain": "engine.parts.moves:Adain",
+    "attention": "engine.parts.moves:Attention",
+    "covariance": "engine.parts.moves:Covariance",
+    "histogram": "engine.parts.moves:Histogram",
+    "transport": "engine.parts.moves:Transport",
+}
 RENDERINGS = {
     "content-phase": "engine.parts.renderings:ContentPhase",
     "griffin-lim": "engine.parts.renderings:GriffinLim",

@@ -15,7 +15,7 @@ from engine import lbfgs
 from engine.parts.renderings import ContentPhase, Rendering, common_noise
 from engine.parts.representations import Invertible, seen
 from engine.parts.scene import Scene
-from engine.parts.store import Drawn, activity
+from engine.parts.store import Drawn
 from engine.precondition import Preconditioner
 from engine.spectra import Resolution
 from engine.terms import Picture
@@ -152,39 +152,3 @@ class OnSpectrogram:
         view = within(view)
         render = rendering or ContentPhase()
         return render(work.x, representation.magnitude(view), res, work.seed)
-
-
-class Move(Protocol):
-    """A style in closed form: one view moved to another's statistics."""
-
-    def __call__(self, view: Tensor, frames: Tensor, goal: Tensor, goal_frames: Tensor) -> Tensor:
-        """``view`` ``[bins, frames]`` moved towards ``goal`` ``[bins, its frames]``.
-
-        ``frames`` and ``goal_frames`` are what each frame counts and sum to one.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """No iterations: the view of the recipe's ``representation`` is moved by ``move``, as far as the amount says."""
-
-    representation: Invertible
-    move: Move
-
-    def __call__(self, scene: Scene, rendering: Rendering | None) -> Tensor:
-        """Rendered in the stem's phase if no ``rendering`` is given."""
-        work, representation = scene.work, self.representation
-        res = representation.keep(scene.rate)
-        assert res is not None
-        views, frames = seen(representation, scene.stem, scene.rate), activity(scene.stem, res)
-        pieces = scene.style(representation)
-        goal = torch.cat([seen(representation, piece.picture, scene.rate)[0, 0] for piece in pieces], -1)
-        counts = torch.cat([piece.frames for piece in pieces])
-        counts = counts / counts.sum().clamp_min(1e-12)
-        moved = torch.stack(
-            [self.move(view[0], weights, goal, counts) for view, weights in zip(views, frames, strict=True)]
-        )
-        view = views + work.amount * (moved[:, None] - views)
-        scene.tell(1, 1, 0.0)
-        return (rendering or ContentPhase())(work.x, representation.magnitude(view), res, work.seed)
