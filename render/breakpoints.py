@@ -1,5 +1,6 @@
 """A value that changes with time, as straight lines between breakpoints."""
 
+import hashlib
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -40,3 +41,19 @@ class Breakpoints:
         (start, low), (end, high) = self.points[k - 1], self.points[k]
         share = (seconds - start) / (end - start)
         return low * (1 - share) + high * share
+
+    @property
+    def low(self) -> float:
+        """The lowest value there is."""
+        return min(value for _, value in self.points)
+
+    @property
+    def high(self) -> float:
+        """The highest value there is."""
+        return max(value for _, value in self.points)
+
+    @property
+    def told(self) -> str:
+        """The line in a few words, which are others for every other line."""
+        digest = hashlib.sha256(repr([(float(s), float(v)) for s, v in self.points]).encode()).hexdigest()[:16]
+        return f"{self.low:g} to {self.high:g} in {len(self.points)} points ({digest})"

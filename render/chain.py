@@ -5,12 +5,13 @@ Nothing here loads pedalboard: `render.host` plays a chain, this says whether it
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.errors import AudioError
 from render import external
+from render.breakpoints import Breakpoints
 from render.errors import Mistake, found, nearest
 from render.external import External
 from render.plugins import PLUGINS, Parameter, Plugin, Value
@@ -24,19 +25,22 @@ _STEREO_ONLY = "plays two channels only: one that is alone goes through both, an
 class Step:
     """One plugin with a value for each of its parameters; ``inner`` are the plugins that a container holds.
 
-    A plugin file is ``external``, and its ``plugin`` only says its name.
+    A plugin file is ``external``, and its ``plugin`` only says its name. ``lines`` are of parameters that move while
+    it plays, each by its name in the chain.
     """
 
     plugin: Plugin
     values: Mapping[str, Value]
     inner: tuple["Step", ...] = ()
     external: External | None = None
+    lines: Mapping[str, Breakpoints] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """The step as JSON."""
+        moving = {"automation": {name: line.told for name, line in self.lines.items()}} if self.lines else {}
         if self.external is not None:
-            return self.external.record()
-        record: dict[str, Any] = {"plugin": self.plugin.name, **self.values}
+            return self.external.record() | moving
+        record: dict[str, Any] = {"plugin": self.plugin.name, **self.values, **moving}
         return record | ({"plugins": [s.record() for s in self.inner]} if self.plugin.container else {})
 
 
@@ -89,9 +93,11 @@ def misfits(chain: Chain, *, rate: int, channels: int) -> list[str]:
             reasons.append(f"{name} works at {known} Hz only, and the stem is at {rate} Hz; leave it out")
         for parameter in step.plugin.parameters:
             value = step.values[parameter.name]
-            if parameter.below_nyquist and float(value) >= rate / 2:
+            line = step.lines.get(parameter.name)
+            highest = float(value) if parameter.below_nyquist and line is None else line.high if line else 0.0
+            if parameter.below_nyquist and highest >= rate / 2:
                 reasons.append(
-                    f"{name}.{parameter.name} is {float(value):g} Hz; "
+                    f"{name}.{parameter.name} is {highest:g} Hz; "
                     f"expected below {rate / 2:g} Hz, half the rate of the stem"
                 )
             if parameter.kind == "file":
@@ -224,8 +230,4 @@ class _Reader:
 
 
 def _in_range(parameter: Parameter, value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    above = value > parameter.low if parameter.open_low else value >= parameter.low
-    below = value < parameter.high if parameter.open_high else value <= parameter.high
-    return above and below
+    return isinstance(value, int | float) and not isinstance(value, bool) and parameter.holds(value)

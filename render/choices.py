@@ -17,8 +17,8 @@ class Choices:
     """One choice for each thing that can be chosen; None leaves it to the next layer.
 
     ``bit_depth`` is source, 16, 24 or 32f; ``format`` is source, wav, aiff or flac; ``overs`` is limit, scale or
-    refuse; ``tail_s`` is in seconds; ``tempo`` is the path of a MIDI file; ``loudness_lufs`` and
-    ``ceiling_dbtp`` are in the units of their names.
+    refuse; ``tail_s`` is in seconds, or auto; ``automation`` is a list of tables (`render.lanes`); ``tempo`` is the
+    path of a MIDI file; ``loudness_lufs`` and ``ceiling_dbtp`` are in the units of their names.
     """
 
     preset: Blend | None = None
@@ -30,10 +30,11 @@ class Choices:
     bit_depth: str | None = None
     format: str | None = None
     overs: str | None = None
-    tail_s: float | None = None
+    tail_s: float | str | None = None
     tempo: str | None = None
     loudness_lufs: float | None = None
     ceiling_dbtp: float | None = None
+    automation: Any = None
 
 
 NAMES = tuple(f.name for f in fields(Choices))

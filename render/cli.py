@@ -57,7 +57,9 @@ def render(
     overs: Annotated[
         str | None, typer.Option(help="limit, scale or refuse what is over full scale in 16 or 24 bits.")
     ] = None,
-    tail_s: Annotated[float | None, typer.Option(help="Seconds kept after the end while the chain rings out.")] = None,
+    tail_s: Annotated[
+        str | None, typer.Option(help="Seconds kept after the end while the chain rings out; auto: until it is quiet.")
+    ] = None,
     tempo: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="MIDI file of bars and markers. [default: the one beside a stem]"),
@@ -69,7 +71,10 @@ def render(
     ceiling_dbtp: Annotated[
         float | None, typer.Option(help="True peak no output passes. [default: -1 with a loudness, else none]")
     ] = None,
-    with_chain: Annotated[bool, typer.Option("--chain/--no-chain", help="Play the chains, or leave them out.")] = True,
+    chain: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A TOML file of [[chain]] tables to play instead of all others.")
+    ] = None,
+    no_chain: Annotated[bool, typer.Option("--no-chain", help="Leave all chains out.")] = False,
     export: Annotated[
         str | None, typer.Option("--export", help="Sessions to write beside the outputs: dawproject,rpp,midi,aaf.")
     ] = None,
@@ -113,17 +118,33 @@ def render(
         from render.planner import plan_album, plan_stems
 
         given = list(stems or ())
-        sound = (preset, amount, mix, quality, seed, device, bit_depth, format, overs, tail_s, tempo)
+        sound = (preset, amount, mix, quality, seed, device, bit_depth, format, overs, _seconds(tail_s), tempo)
         choices = Choices(*sound, loudness_lufs, ceiling_dbtp)
         shelf = default_library(library)
         wish = _wish(export, export_originals, report)
+        _either_chain(chain, no_chain)
+        with_chain = not no_chain
         if album := _album(given):
             plan = plan_album(
-                album, library=shelf, choices=choices, out=out, overwrite=overwrite, with_chain=with_chain, wish=wish
+                album,
+                library=shelf,
+                choices=choices,
+                out=out,
+                overwrite=overwrite,
+                with_chain=with_chain,
+                chain=chain,
+                wish=wish,
             )
         else:
             plan = plan_stems(
-                given, library=shelf, choices=choices, out=out, overwrite=overwrite, with_chain=with_chain, wish=wish
+                given,
+                library=shelf,
+                choices=choices,
+                out=out,
+                overwrite=overwrite,
+                with_chain=with_chain,
+                chain=chain,
+                wish=wish,
             )
         if dry_run:
             raise typer.Exit(_show_plan(plan, as_json))
@@ -171,6 +192,21 @@ def _album(given: list[Path]) -> Path | None:
         message = f"found {len(given)} arguments; expected one album manifest alone, or stems alone"
         raise InputError([Mistake("", str(albums[0]), message)])
     return albums[0] if albums else None
+
+
+def _either_chain(file: Path | None, left_out: bool) -> None:
+    from render.errors import InputError, Mistake
+
+    if file is not None and left_out:
+        raise InputError([Mistake("", "--chain", "found beside --no-chain; expected one of the two")])
+
+
+def _seconds(text: str | None) -> float | str | None:
+    """``text`` as a number where it is one; whether it is in range, or a word that means something, is seen later."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def _wish(export: str | None, originals: bool | None, report: bool | None) -> "Wish":

@@ -9,6 +9,7 @@ differ it sets the parameter a thousand times: that took 44 s for a reverb with 
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -26,6 +27,8 @@ _FAMILIES: Sequence[tuple[str, Mapping[str, float]]] = (
 )
 _ON, _OFF = ("on", "yes", "true", "enabled", "1"), ("off", "no", "false", "disabled", "0")
 _FEW, _MANY, _STEPS, _WORDS, _CHOICES = 33, 1001, 128, 4, 256
+# Places asked for on the way from one value to another; between them a frequency on a logarithmic dial is 0.1 % off.
+_WAY = 129
 
 
 class Parameter(Protocol):
@@ -87,6 +90,16 @@ class Dial:
             number = f"a number from {self.low:g} to {self.high:g} {self.unit}".rstrip()
             number += f" in steps ({len(self.steps)} of them)" if self.steps else ""
         return number + (f", or {', '.join(self.words)}" if self.words else "")
+
+    @property
+    def moves(self) -> bool:
+        """Whether it can be moved while it plays: a number or a switch, and the plugin allows it."""
+        return self.automatable and self.kind != "choice"
+
+    def holds(self, value: float) -> bool:
+        """Whether it can be moved through the number ``value``; a switch is on from one half up."""
+        slack = 1e-6 * max(abs(self.low), abs(self.high), 1e-9)
+        return self.low - slack <= value <= self.high + slack
 
     def takes(self, value: object) -> bool:
         """Whether ``value`` can be set."""
@@ -196,6 +209,40 @@ def raw_for(dial: Dial, parameter: Parameter, value: Setting) -> float:
         # The bounds of 0 and 1 are meant as such; a choice in between is surest in the middle of its own.
         return fit[0] if fit[0] == 0 else fit[-1] if fit[-1] == 1 else fit[len(fit) // 2]
     return _number_raw(dial, parameter, float(value), stepped)
+
+
+@dataclass(frozen=True)
+class Way:
+    """Where a parameter is, from 0 to 1, at each of some values; between them on a straight line, or at the nearest."""
+
+    values: tuple[float, ...]
+    places: tuple[float, ...]
+    stepped: bool
+
+    def raws(self, values: Iterable[float]) -> list[float]:
+        """The places of ``values``."""
+        return [self._place(value) for value in values]
+
+    def _place(self, value: float) -> float:
+        k = bisect_left(self.values, value)
+        if k == 0 or k == len(self.values):
+            return self.places[min(k, len(self.values) - 1)]
+        low, high = self.values[k - 1], self.values[k]
+        share = (value - low) / (high - low)
+        if self.stepped:
+            return self.places[k if share >= 0.5 else k - 1]
+        return self.places[k - 1] + share * (self.places[k] - self.places[k - 1])
+
+
+def way(dial: Dial, parameter: Parameter, low: float, high: float) -> Way:
+    """How ``parameter`` goes from ``low`` to ``high`` in the units of its ``dial``, which `Dial.moves` says it can."""
+    if dial.kind == "flag":
+        return Way((0.0, 1.0), (raw_for(dial, parameter, False), raw_for(dial, parameter, True)), stepped=True)
+    if dial.steps:
+        return Way(dial.steps, tuple(raw_for(dial, parameter, step) for step in dial.steps), stepped=True)
+    count = 1 if high <= low else 2 if dial.kind == "raw" else _WAY
+    values = tuple(low + (high - low) * k / max(count - 1, 1) for k in range(count))
+    return Way(values, tuple(raw_for(dial, parameter, value) for value in values), stepped=False)
 
 
 def _number_raw(dial: Dial, parameter: Parameter, value: float, stepped: bool) -> float:

@@ -15,8 +15,13 @@ _PER_STEM_S = 0.2
 _SLOWEST = "cpu"
 
 
-def seconds(duration_s: float, *, rate: int, channels: int, quality: str, device: str, styled: bool) -> float:
-    """About how many seconds a stem takes; ``device`` is cpu, cuda or mps, ``styled`` says whether the engine works."""
+def seconds(
+    duration_s: float, *, rate: int, channels: int, quality: str, device: str, styled: bool, times: int = 1
+) -> float:
+    """About how many seconds a stem takes; ``device`` is cpu, cuda or mps.
+
+    ``styled`` says whether the engine works, ``times`` how often over.
+    """
     factors = _REAL_TIME.get(device.split(":")[0], _REAL_TIME[_SLOWEST])
     size = duration_s * rate / 44_100 * (0.5 + 0.25 * channels)
-    return _PER_STEM_S + size * (_AROUND + (1 / factors[quality] if styled else 0.0))
+    return _PER_STEM_S + size * (_AROUND + (times / factors[quality] if styled else 0.0))

@@ -20,7 +20,7 @@ does not depend on the blocks it came in. What pedalboard 0.9.26 was found to do
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from engine import audio
 from render import hosting
 from render.chain import Chain, Step
 from render.errors import ChainError
+from render.turning import Turned, TurnedVoice
 
 if TYPE_CHECKING:
     from render.plugins import Value
@@ -135,8 +136,9 @@ def _checked(signal: Iterator[Samples], step: Step) -> Iterator[Samples]:
 
 def _plugin(signal: Iterator[Samples], shape: _Shape, step: Step) -> Iterator[Samples]:
     if step.external is not None:
-        with hosting.voices(step.external, shape.rate, shape.channels) as voices:
-            yield from _span(_in_blocks(_Tap(signal, shape.channels), shape, step, voices), 0, shape.samples)
+        with hosting.voices(step.external, shape.rate, shape.channels, lines=step.lines) as voices:
+            turned = [(rows, TurnedVoice(it, step.lines, shape.rate) if step.lines else it) for rows, it in voices]
+            yield from _span(_in_blocks(_Tap(signal, shape.channels), shape, step, turned), 0, shape.samples)
         return
     early = _early_samples(step, shape.rate)
     # Padding on the side the plugin loses keeps what it would have pushed over the edge.
@@ -145,13 +147,23 @@ def _plugin(signal: Iterator[Samples], shape: _Shape, step: Step) -> Iterator[Sa
     tap = _Tap(itertools.chain(before, signal, after), shape.channels)
     window_s = _FORGETFUL_S.get(step.plugin.name)
     if window_s is None:
-        played = _in_blocks(tap, longer, step, _voices(step, shape.channels))
+        played = _in_blocks(tap, longer, step, _moving(_voices(step, shape.channels), shape, step))
     else:
         played = _in_windows(tap, longer, step, window_s)
     yield from _span(played, max(-early, 0), shape.samples)
 
 
-def _in_blocks(tap: "_Tap", shape: _Shape, step: Step, voices: list[tuple[slice, Any]]) -> Iterator[Samples]:
+def _moving(voices: list[tuple[slice, Any]], shape: _Shape, step: Step) -> list[tuple[slice, Any]]:
+    """``voices`` with the parameters that move, which then are as late as the plugin is."""
+    if not step.lines:
+        return voices
+    rows, probe = _voices(step, shape.channels)[0]
+    nothing = np.zeros((rows.stop - rows.start, _BLOCK), np.float32)
+    late = _BLOCK - _call(step, probe, nothing, shape.rate, reset=False).shape[1]
+    return [(rows, Turned(instance, step.lines, shape.rate, late)) for rows, instance in voices]
+
+
+def _in_blocks(tap: "_Tap", shape: _Shape, step: Step, voices: Sequence[tuple[slice, Any]]) -> Iterator[Samples]:
     """The sound through instances that remember it from call to call, and then zeros without end."""
     waiting = [np.zeros((rows.stop - rows.start, 0), np.float32) for rows, _ in voices]
     silent = 0
@@ -276,9 +288,10 @@ def _early_samples(step: Step, rate: int) -> int:
 
 def _instance(step: Step) -> Any:
     built_in: Any = getattr(pedalboard, step.plugin.class_name)
+    values = {**step.values, **{name: line.at(0) for name, line in step.lines.items()}}
     if step.plugin.name == "convolution":
-        return _convolution(built_in, step)
-    return built_in(**{name: _native(built_in, step, name, value) for name, value in step.values.items()})
+        return _convolution(built_in, values)
+    return built_in(**{name: _native(built_in, step, name, value) for name, value in values.items()})
 
 
 def _native(built_in: Any, step: Step, name: str, value: "Value") -> Any:
@@ -289,8 +302,8 @@ def _native(built_in: Any, step: Step, name: str, value: "Value") -> Any:
     return getattr(names, parameter.choices[str(value)])
 
 
-def _convolution(built_in: Any, step: Step) -> Any:
+def _convolution(built_in: Any, values: "Mapping[str, Value]") -> Any:
     # Read by our own reader: it knows more formats than pedalboard's and refuses broken files.
-    impulse = audio.read(str(step.values["impulse_response_filename"]))
+    impulse = audio.read(str(values["impulse_response_filename"]))
     # pedalboard takes one row for both channels of a stereo stem, and resamples to the stem's rate.
-    return built_in(impulse.samples.numpy(), mix=step.values["mix"], sample_rate=float(impulse.rate))
+    return built_in(impulse.samples.numpy(), mix=values["mix"], sample_rate=float(impulse.rate))

@@ -11,14 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from render import stamps
+from render.breakpoints import Breakpoints
 from render.children import POOL, Child, Deadlines, PluginFault, Pool
-from render.dials import Setting, shown
+from render.dials import shown
 from render.errors import ChainError, RenderError
 from render.external import External
 
 Samples = npt.NDArray[np.float32]
 Message = tuple[int, bytes]
+Turns = Mapping[str, object]
 
+Lines = Mapping[str, Breakpoints]
+NO_LINES: Lines = {}
 DEADLINES = Deadlines()
 _tried: dict[str, str] = {}
 
@@ -36,14 +40,12 @@ class Playing:
         """The plugin's name, as messages call it."""
         return self._external.plugin.name
 
-    def turn(self, values: Mapping[str, Setting]) -> None:
-        """Set parameters, by their names in snake case and in their own units, from the next block on."""
-        with blamed(self._external):
-            self._child.ask({"do": "set", "parameters": dict(values)}, within_s=DEADLINES.load_s)
+    def hear(self, voice: int, rows: Samples, turns: Turns | None = None) -> Samples:
+        """What instance ``voice`` makes of the next ``rows`` ``[width, n]``: as much, less its latency at first.
 
-    def hear(self, voice: int, rows: Samples) -> Samples:
-        """What instance ``voice`` makes of the next ``rows`` ``[width, n]``: as much, less its latency at first."""
-        header = {"do": "play", "voice": voice}
+        ``turns`` has the lengths of the pieces to play them in, and the values that move in each.
+        """
+        header = {"do": "play", "voice": voice, "turns": turns}
         data = np.ascontiguousarray(rows, np.float32).tobytes()
         return self._asked(header, data, rows.shape[1])
 
@@ -81,35 +83,43 @@ class Voice:
     playing: Playing
     number: int
 
-    def process(self, rows: Samples, rate: int, *, reset: bool) -> Samples:
+    def process(self, rows: Samples, rate: int, *, reset: bool, turns: Turns | None = None) -> Samples:
         """What comes of the next ``rows`` ``[channels, n]``; never reset, and at the rate it was made for."""
         if len(rows) == self.playing.width:
-            return self.playing.hear(self.number, rows)
+            return self.playing.hear(self.number, rows, turns)
         # One channel on a plugin that wants two.
-        both = self.playing.hear(self.number, np.repeat(rows, self.playing.width, axis=0))
+        both = self.playing.hear(self.number, np.repeat(rows, self.playing.width, axis=0), turns)
         return np.asarray(both.mean(axis=0, keepdims=True, dtype=np.float64), np.float32)
 
 
 @contextmanager
-def voices(external: External, rate: int, channels: int, *, pool: Pool = POOL) -> Iterator[list[tuple[slice, Voice]]]:
-    """Instances of an effect for a stem of ``channels`` at ``rate`` Hz, and the rows that each of them plays."""
+def voices(
+    external: External, rate: int, channels: int, *, lines: Lines = NO_LINES, pool: Pool = POOL
+) -> Iterator[list[tuple[slice, Voice]]]:
+    """Instances of an effect for a stem of ``channels`` at ``rate`` Hz, and the rows that each of them plays.
+
+    ``lines`` are of the parameters that will move.
+    """
     width = external.width(channels)
     if width is None:
         raise ChainError(f"{title(external)} {misfit(external, channels)}")
     step = min(width, channels)
     count = channels // step
-    with playing(external, rate, width, voices=count, pool=pool) as ready:
+    with playing(external, rate, width, voices=count, lines=lines, pool=pool) as ready:
         yield [(slice(i * step, (i + 1) * step), Voice(ready, i)) for i in range(count)]
 
 
 @contextmanager
-def playing(external: External, rate: int, width: int, *, voices: int = 1, pool: Pool = POOL) -> Iterator[Playing]:
+def playing(
+    external: External, rate: int, width: int, *, voices: int = 1, lines: Lines = NO_LINES, pool: Pool = POOL
+) -> Iterator[Playing]:
     """``voices`` instances of the plugin, as if new, each for ``width`` channels at ``rate`` Hz.
 
     Raises `ChainError` when it cannot be loaded or set up, and leaves nothing behind that has failed.
     """
     with pool.lease(_key(external), lambda: _loaded(external)) as child:
-        header = {"do": "start", "rate": rate, "width": width, "voices": voices}
+        moves = {name: {"from": line.at(0), "low": line.low, "high": line.high} for name, line in lines.items()}
+        header = {"do": "start", "rate": rate, "width": width, "voices": voices, "moves": moves}
         try:
             with blamed(external):
                 reply, _ = child.ask(header, within_s=DEADLINES.load_s * voices)

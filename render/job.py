@@ -6,7 +6,7 @@ The sound goes through in blocks, so that the memory a job takes does not grow w
 import math
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +17,11 @@ from torch import Tensor
 
 from engine import audio, style
 from engine.events import Event as EngineEvent
+from engine.events import Iterate
 from engine.halves import REACH_S
 from engine.together import Together
-from render import cuts, host, instrument, provenance, spool, stamps
+from presets.preset import Preset
+from render import blending, cuts, host, instrument, provenance, spool, stamps, tails
 from render.errors import RenderError
 from render.events import OnEvent, StemProgress, StemPublished
 from render.overs import Settling
@@ -61,6 +63,9 @@ def render(
             waiting = work.enter_context(spool.beside(job.output, stem.channels)) if settling.waits else None
             sound = work.enter_context(closing(_sound(job, stem, on_event, together)))
             exact = _exact(sound, file)
+            length = job.length
+            if job.rings:
+                length, exact = _counted(exact, work.enter_context(spool.beside(job.output, stem.channels)))
             if levelling is not None:
                 exact = levelling.play(exact, work.enter_context(spool.beside(job.output, stem.channels)))
             blocks = wet.measured(settling.play(exact, waiting))
@@ -70,7 +75,7 @@ def render(
                 shutil.copyfile(job.stem, path)
             else:
                 said = provenance.of(job, audio.read_annotations(heard))
-                _write(job, blocks, path, together, said)
+                _write(job, blocks, length, path, together, said)
         if _identity(job.stem) != before:
             raise RenderError(f"{job.stem} changed while it was rendered; wait until it is whole, then render it again")
         stamps.write(job.output, inputs, path)
@@ -81,7 +86,7 @@ def render(
         title=job.title,
         output=job.output,
         format=f"{job.format.container} {job.format.subtype}",
-        duration_s=job.duration_s,
+        duration_s=length / job.info.rate,
         seconds=clock() - started,
         peak_dbfs=wet.peak_dbfs,
         level_change_db=None if level is None or stem_level is None else level - stem_level,
@@ -128,9 +133,11 @@ def _heard(job: Job) -> Iterator[Path]:
         yield path
 
 
-def _write(job: Job, blocks: Iterator[Tensor], path: Path, together: Together | None, said: audio.Annotations) -> None:
+def _write(
+    job: Job, blocks: Iterator[Tensor], length: int, path: Path, together: Together | None, said: audio.Annotations
+) -> None:
     rate, channels, seed = job.info.rate, job.info.channels, job.settings.seed
-    with audio.Writer(path, rate, channels, job.length, job.format, dither_seed=seed, annotations=said) as writer:
+    with audio.Writer(path, rate, channels, length, job.format, dither_seed=seed, annotations=said) as writer:
         for block in blocks:
             if together is not None:
                 together.check()
@@ -141,23 +148,66 @@ def _sound(job: Job, stem: "_Measured", on_event: OnEvent, together: Together | 
     """What the job makes of its stem, before anything is done about overs."""
     with closing(_styled(job, stem, on_event, together)) as wet:
         if job.chain or job.tail_samples:
-            tail = job.tail_samples
-            yield from host.stream(wet, stem.rate, stem.channels, stem.samples, job.chain, tail_samples=tail)
+            tail = tails.longest_samples(stem.rate) if job.rings else job.tail_samples
+            played = host.stream(wet, stem.rate, stem.channels, stem.samples, job.chain, tail_samples=tail)
+            if job.rings:
+                played = tails.until_quiet(played, stem.samples, tails.hold_samples(job.chain, stem.rate))
+            yield from played
         else:
             yield from wet
 
 
-def _styled(job: Job, stem: "_Measured", on_event: OnEvent, together: Together | None) -> Generator[Tensor, None, None]:
-    def tell(event: EngineEvent) -> None:
-        on_event(StemProgress(job.index, event))
+def _counted(blocks: Iterator[Tensor], waiting: spool.Spool) -> tuple[int, Iterator[Tensor]]:
+    """How many samples ``blocks`` come to, and the same again: a file begins with its length."""
+    length = 0
+    for block in blocks:
+        length += block.shape[1]
+        waiting.append(block)
+    return length, waiting.blocks()
 
+
+def _styled(job: Job, stem: "_Measured", on_event: OnEvent, together: Together | None) -> Generator[Tensor, None, None]:
     if not job.styled or job.preset is None:
         for at in range(0, stem.samples, _BLOCK):
             yield stem.read(at, min(_BLOCK, stem.samples - at))
         return
-    target, done = job.preset.target, 0
     found = cuts.cut_points(stem, None if job.song is None else _bars(job.song, job.song_start_s))
-    for block in style.restyle_stream(stem, target, job.settings, tell, cuts=found, together=together):
+    amounts = job.amounts
+    # Streams that meet have a thread each, and these have one between them.
+    meeting = together if len(amounts) == 1 else None
+    styles = []
+    for number, amount in enumerate(amounts):
+        tell = _telling(job, on_event, number, len(amounts))
+        settings = replace(job.settings, amount=amount)
+        styles.append((amount, _restyled(job.preset, stem, settings, tell, found, meeting)))
+    blocks = styles[0][1] if job.amount_line is None else blending.climb(stem, job.amount_line, styles)
+    with closing(blocks):
+        yield from blocks if job.mix_line is None else blending.mixed(stem, blocks, job.mix_line)
+
+
+def _telling(job: Job, on_event: OnEvent, number: int, count: int) -> Callable[[EngineEvent], None]:
+    """The engine's events of render ``number`` of ``count`` of one stem, as if all were one."""
+
+    def tell(event: EngineEvent) -> None:
+        if isinstance(event, Iterate):
+            event = replace(event, segment=event.segment * count + number)
+        else:
+            event = replace(event, index=event.index * count + number, count=event.count * count)
+        on_event(StemProgress(job.index, event))
+
+    return tell
+
+
+def _restyled(
+    preset: Preset,
+    stem: "_Measured",
+    settings: style.Settings,
+    tell: Callable[[EngineEvent], None],
+    found: Sequence[float],
+    together: Together | None,
+) -> Generator[Tensor, None, None]:
+    target, done = preset.target, 0
+    for block in style.restyle_stream(stem, target, settings, tell, cuts=found, together=together):
         done += block.shape[-1]
         if block.dim() != 2 or len(block) != stem.channels or done > stem.samples or not bool(block.isfinite().all()):
             raise _nonsense(target.recipe, f"a block of {list(block.shape)}, or samples that are not finite", stem)

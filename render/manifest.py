@@ -37,6 +37,7 @@ def _one_of(names: Sequence[str]) -> Allowed:
 _Unit = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
 _Text = Annotated[str, Field(min_length=1, max_length=200, strict=True)]
 _Path = Annotated[str, Field(min_length=1, max_length=4_000, strict=True)]
+_AUTOMATION = 'a list of tables, each with target = "amount", "mix" or "chain[1].PARAMETER"'
 _CHAIN = 'a list of tables, each with plugin = "NAME"'
 
 
@@ -74,10 +75,16 @@ class _Sound(BaseModel):
     overs: Annotated[Literal["limit", "scale", "refuse"] | None, _one_of(OVERS)] = Field(
         default=None, description="What happens to samples over full scale when the output holds whole numbers."
     )
+    automation: Annotated[Any, Allowed(_AUTOMATION)] = Field(
+        default=None, description="What changes with time: amount, mix, parameters of the chain written here."
+    )
     tail_s: Annotated[
-        Annotated[float, Field(ge=0, le=60, strict=True, allow_inf_nan=False)] | None,
-        Allowed("a number of seconds from 0 to 60"),
-    ] = Field(default=None, description="Seconds kept after the stem's end while the chain rings out.")
+        Annotated[float, Field(ge=0, le=60, strict=True, allow_inf_nan=False)] | Literal["auto"] | None,
+        Allowed('a number of seconds from 0 to 60, or "auto"', ("auto",)),
+    ] = Field(
+        default=None,
+        description="Seconds kept after the stem's end while the chain rings out; auto is until it is below -90 dBFS.",
+    )
     tempo: Annotated[_Path | None, Allowed("the path of a MIDI file")] = Field(
         default=None, description="A MIDI file with the tempo and markers; else the one beside the stem, if any."
     )
@@ -145,11 +152,6 @@ class Manifest(BaseModel):
     track: Annotated[list[TrackTable], Allowed("tables [[track]]")] = []
 
 
-NOT_YET = {
-    "automation": "automation of amount, mix and plugin parameters",
-}
-
-
 def load(path: Path) -> tuple[Manifest, list[Mistake]]:
     """The manifest at ``path`` as far as it can be read, and what is wrong with its tables, keys and values.
 
@@ -161,7 +163,7 @@ def load(path: Path) -> tuple[Manifest, list[Mistake]]:
 
 def check(document: dict[str, Any], file: str) -> tuple[Manifest, list[Mistake]]:
     """The manifest in a parsed ``document``, leaving out what is wrong, and the mistakes that this made."""
-    document, mistakes = _without_future(document, file)
+    mistakes: list[Mistake] = []
     while True:
         try:
             manifest = Manifest.model_validate(document)
@@ -197,30 +199,6 @@ def _parse(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, tomli.TOMLDecodeError) else "not UTF-8 text, or nested too deeply"
         raise InputError([Mistake(str(path), "", f"not TOML: {reason}")]) from error
-
-
-def _without_future(document: dict[str, Any], file: str) -> tuple[dict[str, Any], list[Mistake]]:
-    """``document`` without the keys of later versions, each of which is told apart from a misspelt one."""
-    mistakes = []
-    tables = [("album", document.get("album"))]
-    tracks = document.get("track")
-    if isinstance(tracks, list):
-        tables += [(f"track[{i}]", track) for i, track in enumerate(tracks, 1)]
-    for key, table in tables:
-        if isinstance(table, dict):
-            for name in NOT_YET.keys() & table.keys():
-                what = f"not yet: {NOT_YET[name]} come in a later version; leave it out until then"
-                mistakes.append(Mistake(file, f"{key}.{name}", what))
-    kept = dict(document)
-    if isinstance(tracks, list):
-        kept["track"] = [_plain(track) for track in tracks]
-    if isinstance(document.get("album"), dict):
-        kept["album"] = _plain(document["album"])
-    return kept, sorted(mistakes, key=lambda m: m.key)
-
-
-def _plain(table: Any) -> Any:
-    return {k: v for k, v in table.items() if k not in NOT_YET} if isinstance(table, dict) else table
 
 
 def _without(value: Any, loc: Sequence[int | str]) -> Any:

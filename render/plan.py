@@ -9,8 +9,9 @@ from engine.formats import Format
 from engine.style import Settings
 from presets.preset import Preset
 from presets.version import gramophone_version
+from render import blending, estimate, stamps
 from render import chain as chains
-from render import estimate, stamps
+from render.breakpoints import Breakpoints
 from render.chain import Chain
 from render.delivery import Delivery
 from render.instrument import Performance
@@ -25,7 +26,9 @@ class Job:
     not styled. ``length`` is the output's in samples, and ``done`` says that it is there already. ``song`` has the bars
     and markers at which the stem is best cut, which begins ``song_start_s`` after it. A ``performance`` is a part of a
     MIDI file, played before all else.
-    ``loudness_lufs`` and ``ceiling_dbtp`` are None unless they were asked for.
+    ``loudness_lufs`` and ``ceiling_dbtp`` are None unless they were asked for. ``amount_line`` and ``mix_line`` are
+    what amount and mix move by, if they do; ``settings`` then has the highest amount, and no mix of its own. With
+    ``tail_auto`` the output goes on until the chain is quiet, and ``length`` is only what it has at least.
     """
 
     index: int
@@ -48,6 +51,9 @@ class Job:
     performance: Performance | None = None
     loudness_lufs: float | None = None
     ceiling_dbtp: float | None = None
+    amount_line: Breakpoints | None = None
+    mix_line: Breakpoints | None = None
+    tail_auto: bool = False
 
     @property
     def stem(self) -> Path:
@@ -56,12 +62,12 @@ class Job:
 
     @property
     def length(self) -> int:
-        """The output's length in samples."""
+        """The output's length in samples, without the tail that only the render finds."""
         return self.info.frames + self.tail_samples
 
     @property
     def duration_s(self) -> float:
-        """The output's length in seconds."""
+        """The output's length in seconds, as far as it is known."""
         return self.length / self.info.rate
 
     @property
@@ -73,6 +79,17 @@ class Job:
     def levelled(self) -> bool:
         """Whether the output's level is to be found in a pass of its own."""
         return self.loudness_lufs is not None or self.ceiling_dbtp is not None
+
+    @property
+    def rings(self) -> bool:
+        """Whether the render is to find how long the output is."""
+        return self.tail_auto and bool(self.chain)
+
+    @property
+    def amounts(self) -> tuple[float, ...]:
+        """The amounts above 0 that the engine renders."""
+        line = self.amount_line
+        return (self.settings.amount,) if line is None else tuple(r for r in blending.rungs(line) if r > 0)
 
     @property
     def untouched(self) -> bool:
@@ -92,7 +109,14 @@ class Job:
             quality=self.settings.quality,
             device=device.pick(self.settings.device).type,
             styled=self.styled,
+            times=len(self.amounts),
         )
+
+    @property
+    def moving(self) -> dict[str, str]:
+        """What ``amount`` and ``mix`` move by, in a few words each."""
+        lines = {"amount": self.amount_line, "mix": self.mix_line}
+        return {name: line.told for name, line in lines.items() if line is not None}
 
     def inputs(self) -> dict[str, Any]:
         """All that the output's bytes depend on, as JSON; reads the stem and the chain's files for their digests."""
@@ -111,12 +135,13 @@ class Job:
             "chain_files": [stamps.file_digest(path) for path in chains.files(self.chain)],
             "format": [self.format.container, self.format.subtype, self.format.endian],
             "overs": self.overs,
-            "tail_samples": self.tail_samples,
+            "tail_samples": "auto" if self.rings else self.tail_samples,
             "version": gramophone_version(),
             # Only where there is one, so that what was rendered before there were any is still known.
             **({"song": [self.song.digest, self.song_start_s]} if self.song and self.styled else {}),
             **({"performance": self.performance.record()} if self.performance else {}),
             **({"level": [self.loudness_lufs, self.ceiling_dbtp]} if self.levelled else {}),
+            **({"automation": moving} if (moving := self.moving) and self.styled else {}),
             # The output tells its own title and preset by name.
             "told": [self.title, self.label],
         }

@@ -10,12 +10,25 @@ from pathlib import Path
 from engine import audio, device
 from engine.errors import AudioError, EngineError
 from engine.style import Settings
-from presets import resolve
+from presets import chainfile, resolve
 from presets.errors import PresetError
 from presets.library import Library
 from presets.preset import Preset
+from render import (
+    automation,
+    delivery,
+    destination,
+    instrument,
+    manifest,
+    midi,
+    midirender,
+    outformat,
+    provenance,
+    songs,
+    stamps,
+    tails,
+)
 from render import chain as chains
-from render import delivery, destination, instrument, manifest, midi, midirender, outformat, provenance, songs, stamps
 from render.chain import Chain
 from render.choices import Choices, Layer, chosen, command_line, of_table
 from render.delivery import Wish
@@ -57,15 +70,17 @@ def plan_stems(
     out: Path | None = None,
     overwrite: bool = False,
     with_chain: bool = True,
+    chain: Path | None = None,
     wish: Wish = _NO_WISH,
 ) -> Plan:
     """A plan to render ``stems`` by ``choices``, and to write what ``wish`` says beside the outputs.
 
     ``out`` is one file (for one stem), a template with {fields}, or a folder; without it outputs go beside their stems.
-    ``with_chain=False`` leaves out the preset's chain. Raises `InputError` with every mistake.
+    ``chain`` is a file of [[chain]] tables instead of the preset's; ``with_chain=False`` leaves it out. Raises
+    `InputError` with every mistake.
     """
     layer, mistakes = command_line(choices)
-    planner = _Planner(library, overwrite, with_chain, mistakes)
+    planner = _Planner(library, overwrite, with_chain, mistakes, chain_file=chain)
     where = destination.of_stems(out, len(stems), mistakes)
     for index, stem in enumerate(stems, 1):
         here = where or destination.beside(stem)
@@ -82,11 +97,13 @@ def plan_album(
     out: Path | None = None,
     overwrite: bool = False,
     with_chain: bool = True,
+    chain: Path | None = None,
     wish: Wish = _NO_WISH,
 ) -> Plan:
     """A plan to render the album of the manifest at ``path``, with ``choices`` over what it says.
 
-    ``out`` is the output folder instead of the one the manifest names. ``with_chain=False`` leaves out all chains.
+    ``out`` is the output folder instead of the one the manifest names. ``with_chain=False`` leaves out all chains,
+    ``chain`` is a file of [[chain]] tables instead of all of them.
     ``wish`` wins over what the manifest says of exports and the report.
     Raises `InputError` with every mistake of the manifest, its presets, stems, chains and outputs.
     """
@@ -96,7 +113,7 @@ def plan_album(
     mistakes += more
     album = read.album
     title = album.title or path.stem
-    planner = _Planner(library, overwrite, with_chain, mistakes, [path])
+    planner = _Planner(library, overwrite, with_chain, mistakes, [path], chain_file=chain)
     where = destination.of_album(album.output, out, path, mistakes)
     parts: list[tuple[_Request, TrackTable]] = []
     for index, track in enumerate(read.track, 1):
@@ -136,6 +153,7 @@ class _Planner:
     unreadable: list[Unreadable] = field(default_factory=list)
     presets: dict[tuple[resolve.BlendSpec, Path | None], Preset | PresetError] = field(default_factory=dict)
     songs: dict[Path, Song] = field(default_factory=dict)
+    chain_file: Path | None = None
 
     def wrong(self, file: str, key: str, message: str) -> None:
         """Note a mistake, once."""
@@ -179,7 +197,9 @@ class _Planner:
         info = performance.info if performance else None if request.is_midi else self._stem(request)
         preset, label = self._preset(request)
         settings = self._settings(request, preset)
-        chain = self._chain(request, preset)
+        moving = self._moving(request, preset)
+        chain = moving.chain
+        settings = None if settings is None else moving.settled(settings)
         song, song_notes = self._song(request)
         if info is None:
             return
@@ -209,7 +229,7 @@ class _Planner:
         except NamingError as error:
             self.wrong(where.file, where.key, str(error))
             return
-        tail_s = chosen(request.layers, "tail_s")[0] or 0.0
+        tail_s = chosen(request.layers, "tail_s")[0]
         advice = midirender.advice(performance.part) if performance else ()
         job = Job(
             index=request.index,
@@ -223,12 +243,13 @@ class _Planner:
             chain=chain,
             format=form,
             overs=chosen(request.layers, "overs")[0] or "limit",
-            tail_samples=round(tail_s * info.rate),
+            tail_samples=tails.samples(tail_s, info.rate),
             overwrite=self.overwrite,
             notes=(
                 *chains.notes(chain, channels=info.channels),
                 *outformat.notes(info.format, form, request.layers),
                 *song_notes,
+                *moving.notes,
                 *advice,
             ),
             song=song,
@@ -236,6 +257,9 @@ class _Planner:
             performance=performance,
             loudness_lufs=chosen(request.layers, "loudness_lufs")[0],
             ceiling_dbtp=chosen(request.layers, "ceiling_dbtp")[0],
+            amount_line=moving.amount,
+            mix_line=moving.mix,
+            tail_auto=tail_s == tails.AUTO,
         )
         if job.levelled:
             from render.loudness import MIN_RATE
@@ -345,19 +369,41 @@ class _Planner:
             self.wrong(layer.file if layer else "", layer.key("device") if layer else "--device", str(error))
             return None
 
-    def _chain(self, request: _Request, preset: Preset | None) -> Chain:
-        steps: list[chains.Step] = []
+    def _moving(self, request: _Request, preset: Preset | None) -> automation.Decided:
+        """The chain of ``request``, and what of it, of amount and of mix changes with time."""
+        before = len(self.mistakes)
+        parts = self._chain(request, preset)
+        # Steps that are wrong are not there, and the others no longer where they were written.
+        replaced = not self.with_chain or self.chain_file is not None or len(self.mistakes) > before
+        decided = automation.decide(request.layers, parts, request.stem, replaced=replaced)
+        for mistake in decided.mistakes:
+            self.wrong(mistake.file, mistake.key, mistake.message)
+        return decided
+
+    def _chain(self, request: _Request, preset: Preset | None) -> list[tuple[str | None, Chain]]:
+        """The parts of the chain, each with the prefix of the table that it was written in, if it was in one."""
         if not self.with_chain:
-            return ()
-        written = [(raw, request.file, key, request.layers[-1].base) for raw, key in request.chains]
-        if not written and preset is not None and preset.card.chain:
-            written = [(preset.card.chain, f"preset {preset.name}", "chain", None)]
-        for raw, file, key, folder in written:
-            more, mistakes = chains.parse(raw, file=file, key=key, folder=folder)
+            return []
+        written: list[tuple[str | None, object, str, str, Path | None]]
+        written = [
+            (key.removesuffix(".chain"), raw, request.file, key, request.layers[-1].base) for raw, key in request.chains
+        ]
+        if self.chain_file is not None:
+            try:
+                read = chainfile.read(self.chain_file)
+            except PresetError as error:
+                self.wrong("", "--chain", str(error))
+                return []
+            written = [(None, read, str(self.chain_file), "chain", self.chain_file.parent)]
+        elif not written and preset is not None and preset.card.chain:
+            written = [(None, preset.card.chain, f"preset {preset.name}", "chain", None)]
+        parts = []
+        for owner, raw, file, key, folder in written:
+            steps, mistakes = chains.parse(raw, file=file, key=key, folder=folder)
             for mistake in mistakes:
                 self.wrong(mistake.file, mistake.key, mistake.message)
-            steps += more
-        return tuple(steps)
+            parts.append((owner, steps))
+        return parts
 
     def _in_place(self, request: _Request, job: Job) -> Job:
         """``job``, done when its output is there already; a mistake when something else is."""

@@ -51,6 +51,13 @@ class _Voice:
     drop: int = 0
     reported: int = 0
     used: bool = False
+    moving: dict[str, Any] = field(default_factory=dict)
+
+    def turn(self, name: str, raw: float) -> None:
+        """Move a parameter."""
+        parameter = self.moving[name]
+        if parameter.raw_value != raw:
+            parameter.raw_value = raw
 
 
 @dataclass
@@ -64,6 +71,7 @@ class _Held:
     latency: int | None
     rate: float = 0.0
     width: int = 0
+    ways: Mapping[str, dials.Way] = field(default_factory=dict)
     voices: list[_Voice] = field(default_factory=list)
 
     def instance(self) -> Any:
@@ -105,6 +113,20 @@ def _set(plugin: Any, values: Mapping[str, dials.Setting]) -> None:
         dials.turn(dial, parameter, value)
 
 
+def _begin_moves(held: _Held, voice: _Voice, moves: Mapping[str, Any]) -> None:
+    """Have the parameters in ``moves`` at hand, where they begin."""
+    known = dict(dials.names(voice.plugin._parameters)) if moves else {}
+    for name, move in moves.items():
+        parameter = known.get(name)
+        dial = dials.describe(name, parameter) if parameter is not None else None
+        if parameter is None or dial is None:
+            raise ValueError(f"there is no parameter {name} any more; its state may have changed what there is")
+        voice.moving[name] = parameter
+        if name not in held.ways:
+            held.ways = {**held.ways, name: dials.way(dial, parameter, move["low"], move["high"])}
+        voice.turn(name, held.ways[name].raws([move["from"]])[0])
+
+
 class _Server:
     """Answers messages about one plugin, or scans any."""
 
@@ -113,7 +135,7 @@ class _Server:
 
     def answer(self, header: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         """What ``header`` asks for."""
-        asked = {"scan": self._scan, "load": self._load, "start": self._start, "set": self._turn}
+        asked = {"scan": self._scan, "load": self._load, "start": self._start}
         if header["do"] == "play":
             return self._play(header, data)
         if header["do"] == "notes":
@@ -137,17 +159,21 @@ class _Server:
 
     def _start(self, header: Mapping[str, Any]) -> dict[str, Any]:
         held = self._loaded
-        held.rate, held.width = header["rate"], header["width"]
+        held.rate, held.width, held.ways = header["rate"], header["width"], {}
         latency = 0
         while len(held.voices) < header["voices"]:
             held.voices.append(_Voice(held.instance()))
         for voice in held.voices[: header["voices"]]:
-            if _forgets(voice.plugin):
+            if voice.moving:
+                # Set to where it was, a parameter is a rounding off what it was before it was ever set.
+                voice.plugin, voice.moving = held.instance(), {}
+            elif _forgets(voice.plugin):
                 voice.plugin.reset()
                 _set(voice.plugin, held.parameters)
             elif voice.used:
                 voice.plugin = held.instance()
             voice.used = True
+            _begin_moves(held, voice, header.get("moves", {}))
             settled = 0
             while settled <= voice.plugin.reported_latency_samples or not settled:
                 if settled > _LONGEST_LATENCY:
@@ -163,16 +189,22 @@ class _Server:
                 voice.drop = 0
         return {"latency": latency}
 
-    def _turn(self, header: Mapping[str, Any]) -> dict[str, Any]:
-        for voice in self._loaded.voices:
-            _set(voice.plugin, header["parameters"])
-        return {}
-
     def _play(self, header: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         held = self._loaded
         rows = np.frombuffer(data, np.float32).reshape(held.width, -1)
         voice = held.voices[header["voice"]]
-        return self._returned(voice, np.asarray(voice.plugin.process(rows, held.rate, reset=False)), rows.shape[1])
+        turns = header.get("turns")
+        if not turns:
+            return self._returned(voice, np.asarray(voice.plugin.process(rows, held.rate, reset=False)), rows.shape[1])
+        raws = {name: held.ways[name].raws(values) for name, values in turns["values"].items()}
+        played, at = [], 0
+        for k, count in enumerate(turns["counts"]):
+            for name, moving in raws.items():
+                voice.turn(name, moving[k])
+            piece = np.ascontiguousarray(rows[:, at : at + count])
+            played.append(np.asarray(voice.plugin.process(piece, held.rate, reset=False)))
+            at += count
+        return self._returned(voice, np.concatenate(played, 1), rows.shape[1])
 
     def _notes(self, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         held, count = self._loaded, header["samples"]

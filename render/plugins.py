@@ -16,7 +16,7 @@ class Parameter:
     """One parameter: a ``number`` between ``low`` and ``high`` in ``unit``, a ``choice``, a ``flag`` or a ``file``.
 
     ``open_low`` and ``open_high`` exclude the bound itself; ``below_nyquist`` means that the number must also stay
-    below half the stem's rate. A ``default`` of None has to be given.
+    below half the stem's rate. A ``default`` of None has to be given. ``fixed`` numbers cannot move while they play.
     """
 
     name: str
@@ -29,6 +29,18 @@ class Parameter:
     open_high: bool = False
     below_nyquist: bool = False
     choices: Mapping[str, str] = field(default_factory=dict)
+    fixed: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether it can be moved while it plays."""
+        return self.kind == "number" and not self.fixed
+
+    def holds(self, value: float) -> bool:
+        """Whether the number ``value`` is in its range."""
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
 
     @property
     def allowed(self) -> str:
@@ -77,6 +89,7 @@ def _number(name: str, default: float, low: float, high: float, unit: str = "", 
         open_low=flags.get("open_low", False),
         open_high=flags.get("open_high", False),
         below_nyquist=flags.get("below_nyquist", False),
+        fixed=flags.get("fixed", False),
     )
 
 
@@ -123,7 +136,7 @@ _ALL = (
         (
             _number("ceiling_db", -1, -100, 24, "dB"),
             _number("release_ms", 100, 0, 10_000, "ms", open_low=True),
-            _number("lookahead_ms", 5, 0, 100, "ms", open_low=True),
+            _number("lookahead_ms", 5, 0, 100, "ms", open_low=True, fixed=True),
             Parameter("true_peak", False, "flag"),
         ),
     ),
@@ -199,7 +212,7 @@ _ALL = (
         "mp3_compressor",
         "MP3Compressor",
         "the sound of a small MP3",
-        (_number("vbr_quality", 2, 0, 9.999),),
+        (_number("vbr_quality", 2, 0, 9.999, fixed=True),),
         together=2,
         rates_hz=_MP3_RATES_HZ,
     ),
@@ -227,14 +240,14 @@ _ALL = (
         "pitch_shift",
         "PitchShift",
         "another pitch, the same length",
-        (_number("semitones", 0, -72, 72, "st"),),
+        (_number("semitones", 0, -72, 72, "st", fixed=True),),
         note="cannot work in blocks, so a long stem needs memory for all of it, three times over",
     ),
     Plugin(
         "resample",
         "Resample",
         "down to a lower rate and back",
-        (_number("target_sample_rate", 8_000, 100, 384_000, "Hz"), _quality("windowed_sinc32")),
+        (_number("target_sample_rate", 8_000, 100, 384_000, "Hz", fixed=True), _quality("windowed_sinc32")),
     ),
     Plugin(
         "reverb",

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from render import lanes, midipart
 from render.manifest import Manifest
 from render.plugins import PLUGINS, Parameter, Plugin
 
 _CHAIN = {"$ref": "#/$defs/Chain"}
+_AUTOMATION = {"$ref": "#/$defs/Automation"}
 
 
 def manifest_schema() -> dict[str, Any]:
@@ -14,17 +16,41 @@ def manifest_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     for table in ("AlbumTable", "TrackTable"):
         properties = definitions[table]["properties"]
-        properties["chain"] = {**_CHAIN, "description": properties["chain"].get("description", "")}
+        for name, items in (("chain", _CHAIN), ("automation", _AUTOMATION)):
+            properties[name] = {**items, "description": properties[name].get("description", "")}
         for value in properties.values():
             value.pop("default", None)  # TOML has no null to leave a key at
             if "anyOf" in value:
                 value["anyOf"] = [arm for arm in value["anyOf"] if arm != {"type": "null"}]
     definitions["TrackTable"]["required"] = ["stem"]
     definitions["Chain"] = {"type": "array", "items": {"oneOf": [_plugin(p) for p in PLUGINS.values()]}}
+    definitions["Automation"] = {"type": "array", "maxItems": lanes.MAX_LANES, "items": _lane()}
     schema["title"] = "Gramophone album"
     schema["required"] = ["track"]
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema
+
+
+def _lane() -> dict[str, Any]:
+    seconds = {"type": "number", "minimum": 0, "maximum": lanes.LONGEST_S}
+    point = {"type": "array", "prefixItems": [seconds, {"type": "number"}], "minItems": 2, "maxItems": 2}
+    number, text = {"type": "number"}, {"type": "string"}
+    return {
+        "type": "object",
+        "properties": {
+            "target": {**text, "description": 'amount, mix or a parameter like "chain[1].threshold_db"'},
+            "points": {"type": "array", "items": point, "minItems": 1, "maxItems": lanes.MAX_POINTS},
+            "cc": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 127}, {"enum": list(midipart.CONTROLLERS)}]},
+            "midi": {**text, "description": "The MIDI file; else the one beside the stem."},
+            "midi_track": {"anyOf": [{"type": "integer", "minimum": 1}, text]},
+            "channel": {"type": "integer", "minimum": 1, "maximum": 16},
+            "low": {**number, "description": "What the controller's 0 means."},
+            "high": {**number, "description": "What the controller's 127 means."},
+        },
+        "required": ["target"],
+        "oneOf": [{"required": ["points"]}, {"required": ["cc"]}],
+        "additionalProperties": False,
+    }
 
 
 def _plugin(plugin: Plugin) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from render.breakpoints import Breakpoints
 from render.chain import Chain
 from render.events import Event, StemFailed, StemPublished, StemSkipped
 from render.plan import Job, Plan
@@ -50,6 +51,8 @@ def plan_records(plan: Plan) -> Iterable[dict[str, Any]]:
             "preset": job.label,
             "amount": job.settings.amount,
             "mix": job.settings.mix,
+            "automation": job.moving,
+            "tail_s": "auto" if job.rings else job.tail_samples / job.info.rate,
             "quality": job.settings.quality,
             "seed": job.settings.seed,
             "device": job.settings.device,
@@ -126,7 +129,13 @@ def _sound(job: Job) -> str:
     if not job.styled:
         return f"not styled, {form}"
     mix = f" mix {job.settings.mix:g}" if job.settings.mix < 1 else ""
-    return f"amount {job.settings.amount:g}{mix} {job.settings.quality}, {form}"
+    mix = mix if job.mix_line is None else f" mix {_range(job.mix_line)}"
+    amount = f"{job.settings.amount:g}" if job.amount_line is None else _range(job.amount_line)
+    return f"amount {amount}{mix} {job.settings.quality}, {form}"
+
+
+def _range(line: Breakpoints) -> str:
+    return f"{line.low:g} to {line.high:g}"
 
 
 def _names(chain: Chain) -> str:
