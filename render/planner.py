@@ -268,7 +268,8 @@ class _Planner:
                 message = f"{info.path.name} is at {info.rate} Hz; expected at least {MIN_RATE} Hz"
                 self.wrong(request.file, request.key, f"{message} where a loudness or a ceiling is asked for")
                 return
-        job = replace(job, notes=(*job.notes, *_lost(job)))
+        rings = (f"goes on until its chain is quiet, at most {tails.LONGEST_S:g} s",) if job.rings else ()
+        job = replace(job, notes=(*job.notes, *rings, *_lost(job)))
         self.found.append((request, job))
 
     def plan(self, title: str, wish: Wish, name: str, file: str = "") -> Plan:
