@@ -62,6 +62,10 @@ def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
+def _encode(text: str, _: str = "") -> bytes:
+    return text.encode("latin-1")
+
+
 def _reconstruct(_: Any, __: Any, ___: Any) -> _Array:
     return _Array()
 
@@ -73,6 +77,8 @@ class _Restricted(pickle.Unpickler):
         known = {"_reconstruct": _reconstruct, "ndarray": _Array, "dtype": _Dtype}
         if name in known and module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray"):
             return known[name]
+        if (module, name) == ("_codecs", "encode"):  # how a pickle of the second protocol writes bytes
+            return _encode
         raise pickle.UnpicklingError(f"it asks for {module}.{name}; only plain numpy arrays are read")
 
 

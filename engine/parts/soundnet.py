@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import batch_norm, conv1d, max_pool1d
+from torch.nn.functional import conv1d, max_pool1d
 
 from engine import weights as store
 from engine.layouts import SOUNDNET
 from engine.parts.features import Maps, Network
 from engine.parts.networks import longer
+from engine.parts.norms import normal
 
 RATE_HZ, SCALE = 22050, 256.0
 _POOLS = {1: 8, 2: 8, 5: 4}
@@ -53,10 +54,7 @@ class SoundNet:
         values, found = longer(view[:, :, 0], shortest(self.layers)), []
         for number, (_, _, stride, padding) in enumerate(SOUNDNET[: self.layers], 1):
             values = conv1d(values, own[f"conv{number}.weight"], own[f"conv{number}.bias"], stride, padding)
-            mean, variance, gamma, beta = (
-                own[f"norm{number}.{part}"] for part in ("mean", "variance", "gamma", "beta")
-            )
-            values = batch_norm(values, mean, variance, gamma, beta, eps=1e-5).relu()
+            values = normal(values, own, number, 1e-5).relu()
             found.append(Maps(values[:, :, None], width=0, share=1 / self.layers, name=f"conv{number}"))
             if number in _POOLS and number < self.layers:
                 values = max_pool1d(values, _POOLS[number])

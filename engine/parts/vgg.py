@@ -9,16 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, batch_norm, conv2d, max_pool2d, pad
+from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 from engine import weights as store
 from engine.errors import RecipeError
 from engine.layouts import VGG_BLOCKS, vgg_names
 from engine.parts.features import Maps, Network
 from engine.parts.networks import longer
+from engine.parts.norms import normal
 
 #: Mean and deviation of the images of ImageNet, which torchvision's networks expect taken away and divided by.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: Of the tagger's normalisations, as TensorFlow has it.
+_EPS = 1e-3
 POOLS: Mapping[str, Callable[..., Tensor]] = {"avg": avg_pool2d, "max": max_pool2d}
 
 
@@ -28,6 +31,12 @@ def _pooled(pool: str, values: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _filtered(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return conv2d(pad(values, (1, 1, 1, 1), mode="replicate"), weight, bias)
+
+
+def _large(view: Tensor, size: int) -> Tensor:
+    """``view`` with silence beyond its end and its top where it has fewer than ``size`` frames or rows to halve."""
+    low = size - view.shape[2]
+    return pad(longer(view, size), (0, 0, 0, low)) if low > 0 else longer(view, size)
 
 
 def _unknown(layers: tuple[str, ...], names: list[str]) -> None:
@@ -62,11 +71,12 @@ class Vgg:
         used = vgg_names(self.depth)[: last + 1]
         own = {key: tensors[key].to(view) for name in used for key in (f"{name}.weight", f"{name}.bias")}
         mean, deviation = (view.new_tensor(v)[:, None, None] for v in (_MEAN, _DEVIATION))
-        return lambda v: self._layers((v.expand(-1, 3, -1, -1) - mean) / deviation, v, own)
+        return lambda v: self._layers((self._padded(v).expand(-1, 3, -1, -1) - mean) / deviation, own)
 
-    def _layers(self, image: Tensor, view: Tensor, own: Mapping[str, Tensor]) -> list[Maps]:
-        # each block halves both axes, and whatever is left of them has to be there
-        values = longer(image, 2 ** (len(VGG_BLOCKS[self.depth]) - 1))
+    def _padded(self, view: Tensor) -> Tensor:
+        return _large(view, 2 ** (len(VGG_BLOCKS[self.depth]) - 1))
+
+    def _layers(self, values: Tensor, own: Mapping[str, Tensor]) -> list[Maps]:
         block, reach, stride, before, found = 1, 1, 1, 0, []
         for name in vgg_names(self.depth):
             if f"{name}.weight" not in own:
@@ -105,11 +115,11 @@ class Musicnn:
         return lambda v: self._layers(v, own)
 
     def _layers(self, view: Tensor, own: Mapping[str, Tensor]) -> list[Maps]:
-        values = _normal(longer(view, 32), own, 0)
+        values = normal(_large(view, 32), own, 0, _EPS)
         reach, stride, before, found = 1, 1, 0, []
         for number in range(1, 6):
             values = _filtered(values, own[f"conv{number}.weight"], own[f"conv{number}.bias"]).relu()
-            values = _normal(values, own, number)
+            values = normal(values, own, number, _EPS)
             reach, before = reach + 2 * stride, before + stride
             name = f"conv{number}"
             if name in self.layers:
@@ -120,8 +130,3 @@ class Musicnn:
                 values = _pooled(self.pool, values, (1 if number == 1 else 2, wide))
                 reach, stride = reach + (wide - 1) * stride, stride * 2
         return found
-
-
-def _normal(values: Tensor, own: Mapping[str, Tensor], number: int) -> Tensor:
-    mean, variance, gamma, beta = (own[f"norm{number}.{part}"] for part in ("mean", "variance", "gamma", "beta"))
-    return batch_norm(values, mean, variance, gamma, beta, eps=1e-3)
