@@ -1,1 +1,1 @@
-"""The watched folder: a daemon that turns stems dropped in a folder into styled ones (not built yet)."""
+"""The watched folder: a daemon that turns stems dropped in a folder into styled ones, whatever happens meanwhile."""

@@ -227,8 +227,12 @@ def _presets(library: Path | None) -> list[str]:
 def _require_folder(folder: Path) -> None:
     from watch.errors import WatchError
 
-    if not folder.is_dir():
+    try:
+        there = folder.is_dir()
         what = "is no folder" if folder.exists() else "is not there"
+    except OSError as error:
+        raise WatchError(f"{folder} cannot be looked at: {error.strerror or error}") from error
+    if not there:
         raise WatchError(f"{folder} {what}; name a folder to watch, or make one with: gramophone watch init {folder}")
 
 

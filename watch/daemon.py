@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,11 +38,24 @@ def run(folder: Path, options: RunOptions, *, clock: Callable[[], float] = time.
     # A link to the folder stays one, so that it may be turned to another.
     root = Path(os.path.abspath(folder))  # noqa: PTH100
     state = Path(os.path.abspath(state_folder(root, options.state)))  # noqa: PTH100
+    _occupy_standard_streams()
     told = journal.start(state, as_json=options.json_logs, verbose=options.verbose)
     try:
         return _Daemon(root, state, options, clock).run()
     finally:
         journal.stop(told)
+
+
+def _occupy_standard_streams() -> None:
+    """Open what was closed of stdin, stdout and stderr: else the next file gets its number, and what is written there.
+
+    https://cwe.mitre.org/data/definitions/910.html
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 class _Daemon:
@@ -77,7 +91,9 @@ class _Daemon:
             self._wait(wake, f"{self._root} is not there; waiting for it")
             return None
         try:
-            with Lock.acquire(self._state / locks.NAME, self._root) as lock:
+            with ExitStack() as held:
+                lock = held.enter_context(Lock.acquire(self._state / locks.NAME, self._root))
+                self._lock_folder(held)
                 return self._live(lock, wake, wishes)
         except Locked as error:
             log.error("%s", error)
@@ -92,6 +108,21 @@ class _Daemon:
                 return 1
             self._wait(wake, str(error))
         return None
+
+    def _lock_folder(self, held: ExitStack) -> None:
+        """With the state elsewhere, take the lock in the folder too, where that is possible; `Locked` if it is taken.
+
+        Else two daemons with states of their own would each render every stem.
+        """
+        place = state_folder(self._root)
+        if place.absolute() == self._state:
+            return
+        try:
+            held.enter_context(Lock.acquire(place / locks.NAME, self._root))
+        except Locked:
+            raise
+        except WatchError as error:
+            log.debug("only the state is locked, not the folder itself: %s", error)
 
     def _live(self, lock: Lock, wake: Wake, wishes: Wishes) -> int:
         path = self._state / ledgerfile.NAME

@@ -1,5 +1,6 @@
 """The files that say how a stem is rendered, read again when they change and never through a link or a pipe."""
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ class Layers:
             self._read.pop(relative, None)
             return None
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # a stem's name may be the longest there is, a sidecar's is longer
+                return None
             return _unusable(relative, f"cannot be read: {error.strerror or error}")
         checked = _parse(text, relative, level)
         if len(self._read) >= _MAX_KEPT:

@@ -9,8 +9,10 @@ import json
 import os
 import re
 import stat
+import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -147,6 +149,10 @@ class Renderer:
             raise Held("preset", f"preset {value!r} cannot be read: {error}") from error
 
     def _stem(self, request: Stem, tell: Tell) -> Verdict:
+        with _readable(request.path) as path:
+            return self._sound(request, path, tell)
+
+    def _sound(self, request: Stem, path: Path, tell: Tell) -> Verdict:
         wishes = self.wishes(request)
         preset, label = self.preset(wishes.layer)
         settings = _settings(wishes.layer, preset)
@@ -154,7 +160,7 @@ class Renderer:
         if chain is None:
             chain = _preset_chain(preset)
         try:
-            info = audio.probe(request.path)
+            info = audio.probe(path)
         except AudioError as error:
             return Incomplete(request.id, str(error), changed=not _same(request))
         if misfits := chains.misfits(chain, rate=info.rate, channels=info.channels):
@@ -227,6 +233,7 @@ class Renderer:
             # An input that has the right identity and cannot be read is kept from us as an output folder would be.
             return Waiting(request.id, f"{reason}{told}", "output")
         if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            torch.cuda.empty_cache()  # what this stem had is not to keep the next one from its memory
             return Failed(request.id, f"needs more memory than there is ({reason})", retry=True)
         if isinstance(error, RenderError | EngineError | PresetError):
             return Failed(request.id, reason)
@@ -320,6 +327,20 @@ def _passing(error: BaseException) -> str | None:
             return ""
         at = at.__cause__ or at.__context__
     return "" if "is the disk full?" in str(error) else None
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[Path]:
+    """``path``, or a link to it where its name is no text, which readers of sound files do not take."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="gramophone-") as folder:
+            link = Path(folder, f"stem{Path(path).suffix}")
+            link.symlink_to(path)
+            yield link
+    else:
+        yield Path(path)
 
 
 def _same(request: Stem) -> bool:

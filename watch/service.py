@@ -24,7 +24,7 @@ from watch.lock import Lock
 from watch.notify import Notifier
 from watch.pool import Deadlines, Died, Pool, PoolEvent, Printed, Warm
 from watch.protocol import Stem
-from watch.rows import Row
+from watch.rows import WORKING, Row
 from watch.scan import Found, ScanResult, Snapshot
 from watch.settle import Settling
 from watch.signals import Wishes
@@ -81,6 +81,7 @@ class Service:
         self._settling = Settling(self._settings.settle_s)
         self._seen: dict[str, tuple[Snapshot, tuple[Snapshot, ...]]] = {}
         self._present: frozenset[str] = frozenset()
+        self._lost: frozenset[str] = frozenset()
         self._refused: frozenset[tuple[Path, str]] = frozenset()
         self._outs: set[Path] = {root / names.OUT}
         self._world: object = None
@@ -218,8 +219,8 @@ class Service:
         present = frozenset(one.relative for one in result.found)
         if result.missed(""):
             return
-        first, lost = not self._present, self._present - present
-        self._present = present
+        first, lost = not self._present, (self._lost | (self._present - present)) - present
+        self._present, self._lost = present, lost
         for relative in lost:
             self._seen.pop(relative, None)
         if not (lost or first):
@@ -229,6 +230,9 @@ class Service:
                 if not result.missed(row.relative):
                     self._ledger.gone(row.id)
                     log.info("%s is gone", names.shown(row.relative))
+        # What is under work is not said to be gone before its verdict is there, which brings another look.
+        self._lost = lost & {row.relative for row in self._ledger.rows(*WORKING)}
+        self._late = self._late or bool(self._lost)
 
     def _watch_world(self, result: ScanResult) -> None:
         """Try again what waits for a preset or a setting when one of them may have changed."""

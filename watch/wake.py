@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Collection
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -203,6 +204,8 @@ def _prefix(folder: Path) -> str:
 def _native() -> "BaseObserver":
     from watchdog.observers import Observer
 
+    # Said on stderr, past the log, of folders that come and go at once; nothing that people can help.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.")
     return Observer()
 
 
