@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from watch.rows import Row, State
 from watch.view import view
 
 REPO = Path(__file__).parents[2]
+STRANGE = Path(__file__).parent / "faults" / "strange.py"
 RATE = 8000
 SETTLE_S = 0.1
 # Generous: the machine may be busy with something else. Nothing asserts how long anything takes.
@@ -42,7 +44,8 @@ def tone(seconds: float = 0.05, seed: int = 0, channels: int = 1) -> "np.ndarray
 def write_stem(path: Path, seconds: float = 0.05, seed: int = 0, channels: int = 1, subtype: str = "PCM_16") -> Path:
     """A stem of noise at ``path``, its folders made, written as any program writes: in its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, tone(seconds, seed, channels), RATE, subtype, format=_container(path))
+    with path.open("w+b") as file:  # soundfile takes no name that is no text
+        soundfile.write(file, tone(seconds, seed, channels), RATE, subtype, format=_container(path))
     return path
 
 
@@ -50,11 +53,28 @@ def _container(path: Path) -> str:
     return {".flac": "FLAC", ".aif": "AIFF", ".aiff": "AIFF"}.get(path.suffix.lower(), "WAV")
 
 
+@dataclass(frozen=True)
+class User:
+    """Who the daemon runs as: the one who tests, or under ``wrap`` somebody ordinary with the number ``uid``."""
+
+    uid: int | None = None
+    wrap: tuple[str, ...] = ()
+
+    def give(self, *paths: Path) -> None:
+        """Make ``paths`` that user's."""
+        if self.uid is not None:
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):
+                    if os.lstat(path).st_uid == self.uid:
+                        continue  # changing nothing would change a time
+                    os.chown(path, self.uid, self.uid, follow_symlinks=False)
+
+
 class Daemon:
     """``gramophone watch run`` on ``folder`` as a process: started, stopped, killed and asked as a user would."""
 
-    def __init__(self, folder: Path, library: Path, *, config: str = CONFIG) -> None:
-        self.folder, self.library = folder, library
+    def __init__(self, folder: Path, library: Path, *, config: str = CONFIG, user: "User | None" = None) -> None:
+        self.folder, self.library, self.user = folder, library, user or User()
         self.state = folder / names.STATE
         self.process: subprocess.Popen[bytes] | None = None
         self.output = bytearray()
@@ -62,6 +82,7 @@ class Daemon:
         folder.mkdir(parents=True, exist_ok=True)
         if config:
             (folder / names.CONFIG).write_text(config, encoding="utf-8")
+        self.give()
 
     # The process
 
@@ -70,23 +91,29 @@ class Daemon:
         *options: str,
         env: Mapping[str, str] | None = None,
         wrap: tuple[str, ...] = (),
+        strange: Mapping[str, Any] | None = None,
         wait: bool = True,
         **popen: Any,
     ) -> "Daemon":
-        """Start it with ``options`` and ``env`` added, under the command ``wrap``; ``wait`` until it watches."""
+        """Start it with ``options`` and ``env`` added, under the command ``wrap``; ``wait`` until it watches.
+
+        ``strange`` is what `faults/strange.py` changes about it.
+        """
         assert self.process is None, "it runs already"
-        words = [*wrap, sys.executable, "-P", "-m", "watch", "run", str(self.folder), "--library", str(self.library)]
+        self.give()
+        launcher = ["-m", "watch"] if strange is None else [str(STRANGE), json.dumps(strange)]
+        words = [*self.user.wrap, *wrap, sys.executable, "-P", *launcher, "run", str(self.folder)]
+        words += ["--library", str(self.library)]
         paths = os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.output = bytearray()
-        self.process = subprocess.Popen(
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        process: subprocess.Popen[bytes] = subprocess.Popen(
             [*words, "--verbose", *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | dict(env or {}),
             start_new_session=True,
-            **popen,
+            **pipes | popen,
         )
+        self.process = process
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
         if wait:
@@ -94,7 +121,8 @@ class Daemon:
         return self
 
     def _read(self, process: "subprocess.Popen[bytes]") -> None:
-        assert process.stdout is not None
+        if process.stdout is None:
+            return
         with contextlib.suppress(ValueError, OSError):
             while data := process.stdout.read1(65536):  # type: ignore[attr-defined]
                 self.output += data
@@ -122,8 +150,8 @@ class Daemon:
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, IndexError, ValueError):
                     fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                    words = (entry / "cmdline").read_bytes().split(b"\0")
-                    if int(fields[1]) == self.pid and b"watch.worker" in words:
+                    words = (entry / "cmdline").read_bytes()
+                    if int(fields[1]) == self.pid and b"worker" in words:
                         found.append(int(entry.name))
         return found
 
@@ -147,22 +175,42 @@ class Daemon:
         code = self.process.wait(PATIENCE_S)
         assert self._reader is not None
         self._reader.join(5.0)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self.process = None
         return code
 
-    def once(self, *options: str, env: Mapping[str, str] | None = None) -> int:
+    def once(self, *options: str, **how: Any) -> int:
         """Run it until nothing is left to do; its exit code."""
-        self.start("--once", *options, env=env, wait=False)
+        self.start("--once", *options, wait=False, **how)
         return self.wait()
+
+    def end(self) -> None:
+        """End it and its workers in whatever way, if it lives."""
+        if self.process is None:
+            return
+        for pid in [self.pid, *(self.workers() if self.running else [])]:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGCONT)
+                os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait()
 
     # The folder
 
     def drop(self, relative: str, seconds: float = 0.05, seed: int | None = None, **how: Any) -> Path:
         """Write a stem into the folder; another sound for each name unless ``seed`` says which."""
         chosen = sum(relative.encode("utf-8", "surrogateescape")) if seed is None else seed
-        return write_stem(self.folder / relative, seconds, chosen, **how)
+        path = write_stem(self.folder / relative, seconds, chosen, **how)
+        self.give(path)
+        return path
+
+    def give(self, path: Path | None = None) -> None:
+        """Let ``path`` and the folders above it, or all there is, be the daemon's user's."""
+        if path is None:
+            self.user.give(self.folder, *self.folder.rglob("*"))
+        else:
+            self.user.give(path, *(above for above in path.parents if above.is_relative_to(self.folder)))
 
     def outputs(self) -> list[str]:
         """The files in ``_out``, without records and temporary files."""
@@ -278,7 +326,8 @@ def assert_invariant(folder: Path, *, settled: bool = True) -> None:
                 assert probe(output).frames == row.frames
                 there = source if source.exists() else aside
                 if there is not None and there.exists():
-                    assert probe(output).frames == probe(there).frames, f"{row.output} is not as long as its stem"
+                    with there.open("rb") as stem:
+                        assert soundfile.info(stem).frames == row.frames, f"{row.output} is not as long as its stem"
         elif row.state == "failed":
             assert row.reason
             if settled:
@@ -315,20 +364,16 @@ def make_daemon(tmp_path: Path, shelf: Path) -> Iterator[Callable[..., Daemon]]:
     """A maker of daemons on folders below the test's own; all are ended with the test."""
     made: list[Daemon] = []
 
-    def make(folder: str = "stems", *, library: Path | None = None, config: str = CONFIG) -> Daemon:
-        made.append(Daemon(tmp_path / folder, library or shelf, config=config))
+    def make(
+        folder: str | Path = "stems", *, library: Path | None = None, config: str = CONFIG, user: User | None = None
+    ) -> Daemon:
+        made.append(Daemon(tmp_path / folder, library or shelf, config=config, user=user))
         return made[-1]
 
     yield make
     for daemon in made:
-        if daemon.process is not None:
-            children = daemon.workers() if daemon.running else []
-            for pid in [daemon.pid, *children]:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGCONT)
-                    os.killpg(pid, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                daemon.wait()
+        daemon.end()
+        sys.stderr.write(daemon.log[-2500:])  # shown with a test that fails
 
 
 @pytest.fixture

@@ -214,40 +214,6 @@ def test_sighup_reads_the_settings_again(daemon: "Daemon") -> None:
     daemon.until_states(tape__vox="done")
 
 
-@pytest.mark.parametrize(
-    "barrier",
-    ["daemon-found", "daemon-claimed", "daemon-answered", "daemon-written", "daemon-moving", "daemon-moved"],
-)
-def test_a_killed_daemon_loses_nothing(daemon: "Daemon", barrier: str) -> None:
-    """Killed at any step, a daemon leaves what the next one ends: each stem once, whole, its source moved once."""
-    (daemon.folder / "tape").mkdir()
-    (daemon.folder / "tape" / "watch.toml").write_text('after = "move"\n')
-    for name in ("a", "b", "c"):
-        daemon.drop(f"tape/{name}.wav")
-    daemon.start(env={"GRAMOPHONE_BARRIER": f"{barrier}:kill"}, wait=False)
-    assert daemon.wait() == -signal.SIGKILL
-    daemon.check(settled=False)
-    assert daemon.once() == 0
-    assert daemon.outputs() == ["tape/a.wav", "tape/b.wav", "tape/c.wav"]
-    assert sorted(path.name for path in (daemon.folder / "_done/tape").iterdir()) == ["a.wav", "b.wav", "c.wav"]
-    assert not list((daemon.folder / "tape").glob("*.wav"))
-    daemon.check()
-
-
-@pytest.mark.parametrize("barrier", ["worker-claimed", "worker-started", "worker-render", "worker-published"])
-def test_a_killed_worker_costs_one_attempt(daemon: "Daemon", barrier: str, tmp_path: Path) -> None:
-    """A worker that dies once is replaced, and the stem rendered; nothing is published twice."""
-    daemon.drop("tape/a.wav")
-    daemon.drop("tape/b.wav")
-    marker = tmp_path / "died"
-    daemon.start("--once", env={"GRAMOPHONE_BARRIER": f"{barrier}:die={marker}"}, wait=False)
-    assert daemon.wait() == 0
-    assert "was killed (SIGKILL)" in daemon.log
-    assert marker.exists()
-    assert daemon.outputs() == ["tape/a.wav", "tape/b.wav"]
-    daemon.check()
-
-
 def test_a_stem_that_kills_every_worker_fails_and_the_others_do_not(daemon: "Daemon") -> None:
     """After its attempts it is given up with the reason; a stem behind it is rendered."""
     config = daemon.folder / "watch.toml"
