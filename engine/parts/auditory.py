@@ -32,6 +32,11 @@ def erbs(hz: Tensor) -> Tensor:
     return 9.265 * torch.log(1 + hz / (24.7 * 9.265))
 
 
+def _half_cosine(place: Tensor) -> Tensor:
+    """1 in the middle, exactly 0 from −1 down and 1 up: what is nothing is not computed."""
+    return torch.where(place.abs() < 1, torch.cos(math.pi / 2 * place), torch.zeros_like(place))
+
+
 def cochlear_filters(hz: Tensor, bands: int, high_hz: float = HIGH_HZ) -> Tensor:
     """Gains ``[bands, frequencies]``: half cosines of two ERB steps, neighbours overlapping by half.
 
@@ -40,7 +45,7 @@ def cochlear_filters(hz: Tensor, bands: int, high_hz: float = HIGH_HZ) -> Tensor
     ends = erbs(torch.tensor([LOW_HZ, high_hz], dtype=hz.dtype))
     edges = torch.linspace(float(ends[0]), float(ends[1]), bands + 2, dtype=hz.dtype)
     place = (erbs(hz)[None] - edges[1:-1, None]) / (edges[1] - edges[0])
-    return torch.cos(math.pi / 2 * place.clamp(-1, 1))
+    return _half_cosine(place)
 
 
 def modulation_filters(hz: Tensor, middles: Tensor, quality: float = 2.0) -> Tensor:
@@ -49,13 +54,13 @@ def modulation_filters(hz: Tensor, middles: Tensor, quality: float = 2.0) -> Ten
     What is below none of them, the mean among it, is left out.
     """
     place = (hz[None] - middles[:, None]) / (middles[:, None] / quality)
-    return torch.cos(math.pi / 2 * place.clamp(-1, 1))
+    return _half_cosine(place)
 
 
 def octave_filters(hz: Tensor, middles: Tensor) -> Tensor:
     """Gains ``[filters, frequencies]``: half cosines over an octave to either side, in log frequency."""
     place = torch.log2(hz.clamp_min(1e-6)[None] / middles[:, None])
-    return torch.cos(math.pi / 2 * place.clamp(-1, 1))
+    return _half_cosine(place)
 
 
 def _five_smooth(least: float) -> int:
@@ -109,9 +114,9 @@ class Cochlea:
 
 
 def _relative(own: Tensor, goal: Tensor) -> Tensor:
-    """Squared error of ``[batch, any]`` over the goal's own sum of squares."""
-    error = (own - goal).square().sum(-1)
-    out: Tensor = error / goal.square().sum(-1).clamp_min(torch.finfo(goal.dtype).tiny)
+    """Squared error of ``[batch, any]`` over the goal's own sum of squares (never quite 0)."""
+    error = (own - goal).square().mean(-1)
+    out: Tensor = error / (goal.square().mean(-1) + 1e-8)
     return out
 
 
