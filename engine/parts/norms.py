@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 
@@ -14,4 +15,4 @@ def normal(values: Tensor, own: Mapping[str, Tensor], number: int, eps: float) -
     shape = (-1,) + (1,) * (values.ndim - 2)
     mean, variance, gamma, beta = (own[f"norm{number}.{part}"] for part in ("mean", "variance", "gamma", "beta"))
     scale = gamma / (variance + eps).sqrt()
-    return values * scale.view(shape) + (beta - mean * scale).view(shape)
+    return torch.addcmul((beta - mean * scale).view(shape), values, scale.view(shape))
