@@ -67,7 +67,7 @@ def test_covariances_are_reached(move: Move) -> None:
 
 
 def test_more_bins_than_frames() -> None:
-    """Where frames span less than all bins, the covariance is reached in what the stem spans, and the mean everywhere."""
+    """Where frames span less than all bins, the covariance is reached in what the stem spans, the mean everywhere."""
     generator = torch.Generator().manual_seed(5)
     view, goal = (torch.randn(60, n, generator=generator, dtype=torch.float64) for n in (30, 25))
     weights, counts = (torch.full((n,), 1 / n, dtype=torch.float64) for n in (30, 25))
