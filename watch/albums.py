@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine import audio
 from presets.library import Library
 from render import batch, planner, stamps
 from render.errors import RenderError
@@ -39,7 +40,7 @@ def render(request: Stem, library: Library, tell: Tell) -> Verdict:
         request.id,
         os.fspath(out),
         _digest(outputs),
-        sum(job.length for job in plan.jobs),
+        sum(audio.probe(output).frames for output in outputs),
         skipped,
         source_sha256=stamps.file_digest(path),
         preset_hash=_presets(plan.jobs),

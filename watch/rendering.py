@@ -28,8 +28,8 @@ from presets import resolve
 from presets.errors import PresetError
 from presets.library import Library
 from presets.preset import Preset
+from render import automation, destination, outformat, songs, stamps, tails
 from render import chain as chains
-from render import destination, outformat, songs, stamps
 from render import job as jobs
 from render.chain import Chain
 from render.choices import Choices, Layer, chosen, command_line
@@ -183,12 +183,14 @@ class Renderer:
             chain=chain,
             format=form,
             overs=chosen(layers, "overs")[0] or "limit",
-            tail_samples=round((chosen(layers, "tail_s")[0] or 0.0) * info.rate),
+            tail_samples=tails.samples(chosen(layers, "tail_s")[0], info.rate),
+            tail_auto=chosen(layers, "tail_s")[0] == tails.AUTO,
             overwrite=False,
             song=_song(wishes.layer, info.path),
             loudness_lufs=chosen(layers, "loudness_lufs")[0],
             ceiling_dbtp=chosen(layers, "ceiling_dbtp")[0],
         )
+        job = automation.applied(job, layers)
         _stay_inside(job)
         tell(Started(request.id, job.duration_s, job.estimate_s))
         barriers.reach("worker-started", request.path)
@@ -263,7 +265,7 @@ def _published(request: Stem, job: KnownJob, *, already: bool) -> Published:
         request.id,
         os.fspath(job.output),
         stamps.file_digest(job.output),
-        job.length,
+        audio.probe(job.output).frames,  # with a tail that ends by itself this is the first to know
         already,
         source_sha256=job.inputs()["stem"],
         preset_hash=job.inputs()["preset"] or "",

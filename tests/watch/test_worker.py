@@ -385,6 +385,20 @@ def test_a_folder_may_choose_a_loudness(renderer: Renderer, folder: Path) -> Non
     assert loudness.measure(Path(verdict.output)).lufs == pytest.approx(-25.0, abs=0.01)
 
 
+def test_a_folder_may_move_a_parameter_and_keep_a_tail(renderer: Renderer, folder: Path) -> None:
+    """Automation of the chain is heard, and a tail that ends by itself makes the output as long as is answered."""
+    path = folder / "tape" / "vox.wav"
+    soundfile.write(path, noise(RATE), RATE, "PCM_16")
+    chain = ({"plugin": "gain", "gain_db": 0.0}, {"plugin": "delay", "delay_seconds": 0.1, "feedback": 0.5, "mix": 0.5})
+    fall = {"target": "chain[1].gain_db", "points": [[0.0, 0.0], [0.5, -60.0]]}
+    choices = {"preset": "tape", "device": "cpu", "tail_s": "auto", "automation": [fall]}
+    verdict = ask(renderer, request(path, chain=chain, choices=choices))
+    assert isinstance(verdict, Published), verdict
+    sound = soundfile.read(verdict.output)[0]
+    assert len(sound) == verdict.frames > RATE
+    assert np.abs(sound[RATE - RATE // 10 : RATE]).max() < 0.05 * np.abs(sound[: RATE // 20]).max()
+
+
 def test_bars_come_from_the_midi_file_beside(renderer: Renderer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stem has the bars of vox.mid beside vox.wav, or of the file the folder chose; a broken one of those waits."""
     found: list[float | None] = []
