@@ -85,7 +85,11 @@ def shared(ground: Path, shelf: Path, ordinary: "User") -> "Iterator[Daemon]":
     place.chmod(0o755)
     ordinary.give(place)
     daemon = Daemon(place / "stems", shelf, user=ordinary)
-    yield daemon.start()
+    daemon.start()
+    daemon.until(
+        lambda: "is ready on" in daemon.log, "a worker is ready"
+    )  # else a stem is whole before it is looked at
+    yield daemon
     daemon.end()
     sys.stderr.write(daemon.log[-2500:])
 

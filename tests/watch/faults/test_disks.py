@@ -48,7 +48,9 @@ def failing(ground: Path, shelf: Path, ordinary: object, disk_library: Path) -> 
     (daemon.folder / "watch.toml").write_text((daemon.folder / "watch.toml").read_text() + "bit_depth = 24\n")
     (daemon.folder / "tape").mkdir()
     (daemon.folder / "tape" / "watch.toml").write_text('after = "move"\n')
-    yield daemon.start(env=disk.env), disk
+    daemon.start(env=disk.env)
+    daemon.until(lambda: "is ready on" in daemon.log, "a worker is ready")
+    yield daemon, disk
     daemon.end()
 
 
