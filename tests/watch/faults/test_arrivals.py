@@ -176,6 +176,7 @@ def test_a_stem_replaced_while_it_is_worked_on(daemon: "Daemon", tmp_path: Path,
     other = daemon.drop("tape/.vox.wav", 0.1, seed=2)
     content = other.read_bytes()
     other.replace(daemon.folder / "tape/vox.wav")
+    time.sleep(0.7)  # it is seen, and lies still, while the other is under work
     gate.touch()
     assert_done(daemon, "tape/vox.wav", content)
     assert daemon.outputs() == ["tape/vox.wav"]
