@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from watch import names
-
 if TYPE_CHECKING:
     from tests.watch.conftest import Daemon
 
@@ -28,7 +26,8 @@ def assert_own_outputs(daemon: "Daemon", made: Sequence[str]) -> list[str]:
     daemon.until(lambda: all(daemon.states().get(name) == "done" for name in made), f"{sorted(made)} are done")
     rows = {row.relative: row for row in daemon.rows("done")}
     outputs = [rows[name].output or "" for name in made]
-    keys = {names.key(Path(output)) for output in outputs}  # type: ignore[arg-type]
+    # As a Mac's file system sees them, and whatever ending they have.
+    keys = {unicodedata.normalize("NFC", os.path.splitext(output)[0]).casefold() for output in outputs}  # noqa: PTH122
     assert len(keys) == len(made), "some file system takes two of them for one"
     for name, output in zip(made, outputs, strict=True):
         assert (daemon.folder / output).is_relative_to(daemon.folder / "_out")
