@@ -64,6 +64,7 @@ def test_an_overflow_of_events_loses_nothing(daemon: "Daemon") -> None:
     daemon.give()
     daemon.send(signal.SIGCONT)
     daemon.until_states(tape__lost="done")
+    time.sleep(2.0)  # all events that there were have been heard
     daemon.drop("tape/new/later.wav")
     daemon.until_states(tape__new__later="done")
     daemon.check()
