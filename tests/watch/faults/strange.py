@@ -1,6 +1,7 @@
 """Starts the daemon with something about it, or about its workers, changed; what, the first argument says in JSON.
 
-``wall`` sets the wall clock ``back`` or ``forward`` by days, twice a second. ``null`` gives it workers without an
+``wall`` sets the wall clock ``back`` or ``forward`` by days, twice a second. ``deaf`` lets no event
+of the file system reach it. ``null`` gives it workers without an
 engine (`null_worker.py`). ``patch`` changes something inside each worker, see `_PATCHES`. ``prefixes`` are command
 lines that the first workers are started under, one for each; later ones are started plainly. ``deadline_s`` is what a
 stem may take.
@@ -105,6 +106,10 @@ def main() -> None:
     strange = json.loads(sys.argv.pop(1))
     if "wall" in strange:
         _shift_wall(strange["wall"])
+    if strange.get("deaf"):
+        from watch.wake import Wake
+
+        Wake._happened = lambda *paths: None  # type: ignore[method-assign]
     if sys.argv[1] == "worker":
         from watch import worker
 

@@ -70,6 +70,22 @@ def test_an_overflow_of_events_loses_nothing(daemon: "Daemon") -> None:
     daemon.check()
 
 
+def test_events_that_are_lost_are_made_good(daemon: "Daemon") -> None:
+    """Whatever loses events, and when nobody knows of it, a look now and then finds what is there and what is gone."""
+    daemon.start(strange={"deaf": True})
+    daemon.until(lambda: "is ready on" in daemon.log, "a worker is ready")
+    time.sleep(1.0)
+    first = daemon.drop("tape/new/first.wav")
+    daemon.until_states(tape__new__first="done")
+    daemon.command("pause")
+    second = daemon.drop("tape/second.wav")
+    daemon.until_states(tape__second="found")
+    second.unlink()
+    daemon.until_states(tape__second="gone")
+    assert first.exists()
+    daemon.check()
+
+
 _TAKE_ALL = """
 import ctypes, sys, time
 libc = ctypes.CDLL(None)
