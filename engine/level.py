@@ -92,6 +92,8 @@ def silence(x: Tensor, rate: int) -> Tensor:
     starts, ends = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
     whole = (starts == 0) & (ends == x.shape[-1])
     keep = (ends - starts >= max(1, round(SILENCE_S * rate))) | whole
+    if not bool(keep.any()):
+        return torch.zeros(x.shape[-1], device=x.device)
     marks = torch.zeros(x.shape[-1] + 1, dtype=torch.int32)
     marks[starts[keep].cpu()] += 1
     marks[ends[keep].cpu()] -= 1

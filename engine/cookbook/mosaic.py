@@ -26,5 +26,5 @@ RECIPE = Recipe(
     figure="on real recordings style distance 0.232 and pitch distance 0.630 (Cífka 2021), untreated 0.496 and 0",
     blends="frames of all styles would lie side by side, and nothing in them knows of shares; learn one preset from "
     "several references instead",
-    cost="about 0.2 s of one core for a second",
+    cost="about 0.04 s of one core for a second",
 )

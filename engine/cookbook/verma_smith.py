@@ -29,6 +29,6 @@ RECIPE = Recipe(
     solver=Part("waveform", iterations=Given("iterations")),
     equations="α Lc + β Ls + γ Le + δ Lt; envelopes: mean S² over time, and over frequency, in log over their peak",
     figure="its authors give no number, and no weights of α, β, γ, δ",
-    cost="about 0.3 s of one core for each evaluation of ten seconds",
+    cost="about 0.4 s of one core for each evaluation of ten seconds",
     weights="none: a random stack of 3 × 3 filters stands in for their AlexNet, whose weights are not public",
 )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from engine.parts.quantiles import Quantiles
+from engine.parts.quantiles import Quantiles, order
 from engine.parts.renderings import ContentPhase, Rendering
 from engine.parts.representations import Invertible, seen
 from engine.parts.scene import Scene
@@ -159,9 +159,9 @@ class Histogram:
 
 
 def _ranked(view: Tensor, weights: Tensor, at: Callable[[Tensor], Tensor]) -> Tensor:
-    order = view.argsort(-1)
-    each = weights.expand_as(view).gather(-1, order)
-    return torch.empty_like(view).scatter_(-1, order, at(each.cumsum(-1) - each / 2))
+    places = order(view)
+    each = weights.expand_as(view).gather(-1, places)
+    return torch.empty_like(view).scatter_(-1, places, at(each.cumsum(-1) - each / 2))
 
 
 @dataclass(frozen=True)

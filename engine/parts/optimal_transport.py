@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from engine.parts.features import Layer
-from engine.parts.quantiles import Quantiles
+from engine.parts.quantiles import Quantiles, order
 from engine.parts.statistics import Distance
 
 
@@ -47,8 +47,9 @@ class Sliced:
 
         def distance(layer: Layer) -> Tensor:
             values, each = self._projected(layer)
-            found, order = values.sort(-1)
-            weights = each.expand_as(values).gather(-1, order)
+            sorting = order(values)
+            found = values.gather(-1, sorting)
+            weights = each.expand_as(values).gather(-1, sorting)
             places = weights.cumsum(-1) - weights / 2
             theirs = torch.stack([goals[k % len(goals)].at(rows) for k, rows in enumerate(places)])
             return maps * (weights * (found - theirs).square()).sum(-1).mean(-1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.draft import fast_griffin_lim
-from engine.spectra import Resolution, istft, linked_magnitude, stft
+from engine.spectra import Resolution, istft, stft
 
 
 class Rendering(Protocol):
@@ -57,13 +57,25 @@ class ContentPhase:
 
     def __call__(self, x: Tensor, magnitude: Tensor, res: Resolution, seed: int) -> Tensor:
         """One pass; no iterations."""
-        own = linked_magnitude(x, res)
+        spectrum = stft(x, res)
+        own = (spectrum.real.square() + spectrum.imag.square()).mean(1).sqrt_().mul_(res.scale).mT
         floor = 1e-4 * own.amax((1, 2), keepdim=True) + 1e-9
         log = ((magnitude + floor) / (own + floor)).log() * (20 / math.log(10))
         log = log.clamp(self.low_db, self.high_db)
         if self.smooth > 1:
-            edge = self.smooth // 2
-            padded = torch.nn.functional.pad(log[:, None], (edge,) * 4, mode="replicate")
-            log = torch.nn.functional.avg_pool2d(padded, self.smooth, 1)[:, 0]
+            log = _box(_box(log, self.smooth, 1), self.smooth, 2)
         gain = (log * (math.log(10) / 20)).exp()
-        return istft(stft(x, res) * gain.mT[:, None], res, x.shape[-1])
+        return istft(spectrum.mul_(gain.mT[:, None]), res, x.shape[-1])
+
+
+def _box(values: Tensor, width: int, axis: int) -> Tensor:
+    """Moving averages of an odd ``width`` along ``axis``, the ends repeated; sums of shifts, which pooling is slower
+    than.
+    """
+    edge, size = width // 2, values.shape[axis]
+    first, last = (values.narrow(axis, at, 1) for at in (0, size - 1))
+    padded = torch.cat([first] * edge + [values] + [last] * edge, axis)
+    total = padded.narrow(axis, 0, size).clone()
+    for shift in range(1, width):
+        total += padded.narrow(axis, shift, size)
+    return total / width
