@@ -259,14 +259,22 @@ def test_a_real_plugin_lines_up(zam_folder: Path, noise: Noise) -> None:
     assert torch.allclose(quieter, 0.1 * dry, rtol=1e-5, atol=0)
 
 
-def test_stereo_through_a_real_mono_plugin(zam_folder: Path, noise: Noise) -> None:
-    """ZamTube plays one channel: each of two comes out as it does alone, in place and changed."""
-    steps = _chain({"plugin": str(zam_folder / "ZamTube.vst3"), "parameters": {"tube_drive": 3, "bass": 7}})
+@pytest.mark.parametrize(
+    ("name", "parameters", "apart"), [("ZamAutoSat", {}, 0.0), ("ZamTube", {"tube_drive": 3, "bass": 7}, 3e-5)]
+)
+def test_stereo_through_a_real_mono_plugin(
+    name: str, parameters: dict[str, float], apart: float, zam_folder: Path, noise: Noise
+) -> None:
+    """Both play one channel: each of two comes out as it does alone, in place and changed.
+
+    ZamTube itself does not always begin alike: one instance in some differs from the next by 6e-6.
+    """
+    steps = _chain({"plugin": str(zam_folder / f"{name}.vst3"), "parameters": parameters})
     dry = noise(2, 30_000)
     wet = host.play(dry, RATE, steps)
     for channel in range(2):
         alone = host.play(dry[channel : channel + 1], RATE, steps)
-        assert torch.equal(alone[0], wet[channel])
+        assert float((alone[0] - wet[channel]).abs().max()) <= apart
         spectrum = np.fft.rfft(wet[channel].numpy(), 65_536) * np.conj(np.fft.rfft(dry[channel].numpy(), 65_536))
         lag = int(np.argmax(np.abs(np.fft.irfft(spectrum))))
         assert min(lag, 65_536 - lag) <= 3
