@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from engine import audio
 from presets.library import Library
-from render import batch, planner, stamps
+from render import batch, handover, planner, stamps
 from render.errors import RenderError
-from render.events import AlbumDone, Event, StemFailed
+from render.events import AlbumDone, Event, ExportFailed, StemFailed, StemPublished, StemSkipped
 from render.plan import Job, Plan
 from watch.protocol import Failed, Published, Started, Stem, Tell, Verdict
+
+_LOG = logging.getLogger(__name__)
 
 
 def render(request: Stem, library: Library, tell: Tell) -> Verdict:
@@ -30,12 +33,14 @@ def render(request: Stem, library: Library, tell: Tell) -> Verdict:
         return Failed(request.id, f"{names} is not of this album; move it out of the way, then retry")
     tell(Started(request.id, plan.duration_s, plan.estimate_s))
     skipped = all(job.done for job in plan.jobs)
-    done, failures = _run(plan)
+    done, ended = _run(plan)
+    failures = [event for event in ended if isinstance(event, StemFailed)]
     if failures:
         passing = any(failure.trace and "OSError" in failure.trace for failure in failures)
         lines = "; ".join(f"{failure.title}: {failure.reason}" for failure in failures)
         return Failed(request.id, f"{done.failed} of {len(plan.jobs) + len(plan.unreadable)} tracks: {lines}", passing)
     outputs = [job.output for job in plan.jobs]
+    handover.run(plan, ended, done, on_event=_handed)
     return Published(
         request.id,
         os.fspath(out),
@@ -48,14 +53,20 @@ def render(request: Stem, library: Library, tell: Tell) -> Verdict:
     )
 
 
-def _run(plan: Plan) -> tuple[AlbumDone, list[StemFailed]]:
-    failures: list[StemFailed] = []
+def _run(plan: Plan) -> tuple[AlbumDone, list[Event]]:
+    ended: list[Event] = []
 
     def listen(event: Event) -> None:
-        if isinstance(event, StemFailed):
-            failures.append(event)
+        if isinstance(event, StemPublished | StemSkipped | StemFailed):
+            ended.append(event)
 
-    return batch.run(plan, on_event=listen), failures
+    return batch.run(plan, on_event=listen), ended
+
+
+def _handed(event: Event) -> None:
+    """The stems are there whatever becomes of the project files and the report: what went wrong goes into the log."""
+    if isinstance(event, ExportFailed):
+        _LOG.warning("%s: %s", event.path, event.reason)
 
 
 def _ours(job: Job) -> bool:

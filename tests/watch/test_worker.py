@@ -457,6 +457,17 @@ def test_an_album_is_rendered_as_one(renderer: Renderer, folder: Path) -> None:
     assert second == replace(first, already=True)
 
 
+def test_an_album_brings_the_project_files_it_asks_for(renderer: Renderer, folder: Path) -> None:
+    """What the manifest says of exports and a report lies beside the tracks."""
+    soundfile.write(folder / "tape" / "bass.wav", noise(300, seed=5), RATE, "PCM_16")
+    manifest = folder / "tape" / "album.toml"
+    manifest.write_text(ALBUM.replace("[album]\n", '[album]\nexport = ["rpp"]\nreport = true\n', 1))
+    verdict = ask(renderer, request(manifest, place="tape", album=True))
+    assert isinstance(verdict, Published), verdict
+    suffixes = {path.suffix for path in Path(verdict.output).iterdir() if path.is_file()}
+    assert {".rpp", ".html"} <= suffixes
+
+
 def test_an_album_replaces_its_own_and_nothing_else(renderer: Renderer, folder: Path) -> None:
     """A track that changed is rendered over its output; a stranger's file in its place fails the album."""
     soundfile.write(folder / "tape" / "bass.wav", noise(300, seed=5), RATE, "PCM_16")
