@@ -1,5 +1,6 @@
 """Halves: a grid that covers every stem, and two passes that become one sound."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -8,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine import halves, stream
+from engine import halves, stream, together
 from engine.events import Event, SegmentStarted
-from engine.method import OnIterate, Work
+from engine.method import OnIterate, Solver, Work, joined
 from engine.settings import Settings
 from engine.style import learn
 from engine.survey import InMemory
@@ -110,18 +111,18 @@ def test_the_second_pass_begins_where_the_first_ended(batch: int) -> None:
 def test_out_of_memory_halves_the_batch_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that holds two segments gets two at a time, also for those that failed at first, and nothing is lost."""
     rate, seen = 8000, list[int]()
-    whole = stream._Stem._solve_batch
+    whole = joined
 
-    def small(self: stream._Stem, segments: list[halves.Segment], starts: list[Tensor] | None) -> list[Tensor]:
-        seen.append(len(segments))
-        if len(segments) > 2:
+    def small(solvers: Sequence[Solver]) -> Solver:
+        seen.append(len(solvers))
+        if len(solvers) > 2:
             raise torch.OutOfMemoryError("too many")
-        return whole(self, segments, starts)
+        return whole(solvers)
 
     sound = torch.randn(1, 90 * rate) * 0.1
     target = learn([torch.randn(1, rate)], rate, recipe="identity")
     wanted = torch.cat(list(stream.restyle_stream(InMemory(sound, rate), target, Settings(device="cpu"))), 1)
-    monkeypatch.setattr(stream._Stem, "_solve_batch", small)
+    monkeypatch.setattr(together, "joined", small)
     events: list[Event] = []
     blocks = stream.restyle_stream(InMemory(sound, rate), target, Settings(device="cpu"), events.append, batch=8)
     assert torch.equal(torch.cat(list(blocks), 1), wanted)
@@ -133,10 +134,10 @@ def test_out_of_memory_halves_the_batch_and_goes_on(monkeypatch: pytest.MonkeyPa
 def test_a_device_too_small_for_one_segment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """When a single segment does not fit the error is passed on, not retried for ever."""
 
-    def never(*_: object) -> list[Tensor]:
+    def never(*_: object) -> Solver:
         raise torch.OutOfMemoryError("none")
 
-    monkeypatch.setattr(stream._Stem, "_solve_batch", never)
+    monkeypatch.setattr(together, "joined", never)
     target = learn([torch.randn(1, 8000)], 8000, recipe="identity")
     with pytest.raises(torch.OutOfMemoryError):
         list(stream.restyle_stream(InMemory(torch.randn(1, 8000), 8000), target, Settings(device="cpu"), batch=4))
