@@ -176,13 +176,15 @@ def test_a_file_system_without_locks_is_told(path: Path, monkeypatch: pytest.Mon
 
 def test_children_do_not_inherit_it(path: Path) -> None:
     """A worker that outlives the daemon for a moment does not hold the lock for it."""
+    program = "import time; print(flush=True); time.sleep(60)"
     with Lock.acquire(path, Path("/stems")):
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
+        child = subprocess.Popen([sys.executable, "-c", program], close_fds=False, stdout=subprocess.PIPE)
     try:
+        assert child.stdout is not None
+        child.stdout.readline()  # it runs: until then it may be the copy of this process, which has everything
         Lock.acquire(path, Path("/stems"), sleep=lambda _: None).release()
     finally:
-        child.kill()
-        child.wait()
+        child.communicate(child.kill())
 
 
 def test_of_many_that_start_at_once_one_wins(path: Path) -> None:
