@@ -184,7 +184,8 @@ def test_children_do_not_inherit_it(path: Path) -> None:
         child.stdout.readline()  # it runs: until then it may be the copy of this process, which has everything
         Lock.acquire(path, Path("/stems"), sleep=lambda _: None).release()
     finally:
-        child.communicate(child.kill())
+        child.kill()
+        child.communicate()
 
 
 def test_of_many_that_start_at_once_one_wins(path: Path) -> None:
