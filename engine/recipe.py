@@ -170,7 +170,8 @@ class Recipe:
     ``source`` says whose it is, ``use`` when to take it, ``cost`` and ``device`` what it takes, ``figure`` what its
     source reports and what is reproduced.  ``module`` is its method (see `engine.method.method`): the composed one
     reads ``terms``, ``keepers``, ``solver``, ``rendering`` and ``params``; one with a method of its own tells its
-    ``words`` instead.  ``blends`` says why targets cannot be blended, where they cannot.
+    ``words`` instead.  ``blends`` says why targets cannot be blended, where they cannot; ``trained`` recipes have
+    theirs from two sets of sounds (`engine.travelgan.training`) and are not learnt from references.
     """
 
     name: str
@@ -190,6 +191,7 @@ class Recipe:
     device: str = "any"
     weights: str = "none"
     blends: str = ""
+    trained: bool = False
     hidden: bool = False
 
     @property

@@ -38,6 +38,7 @@ _BOOK = (
     "mosaic",
     "grinstein-auditory",
     "verma-smith",
+    "travelgan",
     "identity",
 )
 

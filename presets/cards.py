@@ -67,6 +67,26 @@ class BlendPart(_Record):
     content_hash: Digest
 
 
+class SetCard(_Record):
+    """One of the two sets of a training: how many files, how much sound, and the digest of all of them."""
+
+    files: int = Field(ge=1)
+    seconds: float = Field(ge=0)
+    sha256: Digest
+
+
+class Training(_Record):
+    """How a preset was trained; ``losses`` are the means over its last steps."""
+
+    steps: int = Field(ge=0)
+    batch: int = Field(ge=1)
+    seed: int
+    device: Line
+    content: SetCard
+    style: SetCard
+    losses: dict[Annotated[str, Field(max_length=40), AfterValidator(_printable)], float]
+
+
 class Use(_Record):
     """How a render uses a preset when it is told nothing else, and under which licence it may."""
 
@@ -79,8 +99,8 @@ class Card(Use):
     """What is known of a preset beside its tensors.
 
     ``rate`` is the rate in Hz the target holds for, ``loudness_dbfs`` the mean square of the references' active audio,
-    ``learn_key`` the digest of all that learning depended on (None for a blend), ``tensors_sha256`` the digest the
-    tensors must have.
+    ``learn_key`` the digest of all that learning depended on (None for a blend), ``training`` how it was trained if it
+    was, ``tensors_sha256`` the digest the tensors must have.
     """
 
     format: Literal[1] = 1
@@ -93,6 +113,7 @@ class Card(Use):
     created: Line
     learn_key: Digest | None = None
     blend_of: tuple[BlendPart, ...] = ()
+    training: Training | None = None
     tensors_sha256: Digest
 
     @property
@@ -128,7 +149,8 @@ def check_use(**fields: Any) -> None:
 
 def dump(card: Card) -> dict[str, str]:
     """The metadata of a preset file holding ``card``."""
-    return {METADATA_KEY: card.model_dump_json()}
+    # Left out where there is none, so that older versions read what is not new to them.
+    return {METADATA_KEY: card.model_dump_json(exclude={"training"} if card.training is None else None)}
 
 
 def of_metadata(metadata: Mapping[str, str]) -> Card:
@@ -180,7 +202,16 @@ def summary(card: Card) -> list[tuple[str, str]]:
         ("chain", ", ".join(names.printable(str(entry["plugin"])) for entry in card.chain) or "none"),
         ("made", f"{card.created} by Gramophone {card.created_by}"),
     ]
+    if card.training is not None:
+        lines.insert(2, ("trained", _trained(card.training)))
     return [*lines, ("licence", card.licence)] if card.licence else lines
+
+
+def _trained(training: Training) -> str:
+    lengths = f"{training.content.seconds / 60:.1f} min of content, {training.style.seconds / 60:.1f} min of style"
+    losses = ", ".join(f"{name} {value:.3g}" for name, value in training.losses.items())
+    said = f"{training.steps} steps of {training.batch} on {training.device}: {lengths}"
+    return f"{said}; {losses}" if losses else said
 
 
 def _other_format(found: object, created_by: object) -> str:

@@ -1,4 +1,4 @@
-"""The ``preset`` commands: learn, list, show, blend, remove, path. What weighs is imported inside them."""
+"""The ``preset`` commands: learn, train, list, show, blend, remove, path. What weighs is imported inside them."""
 
 import json
 import time
@@ -82,6 +82,61 @@ def learn(
         took = time.perf_counter() - started
         verb = "already learnt" if cached else "learnt"
         _console().print(f"{verb} {entry.name!r} in {took:.3g} s: {entry.path}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def train(
+    content: Annotated[
+        list[Path], typer.Option(help="A folder of what stems sound like, or a file; repeatable.", show_default=False)
+    ],
+    style: Annotated[
+        list[Path], typer.Option(help="A folder of what they should sound like; repeatable.", show_default=False)
+    ],
+    name: NameOption,
+    steps: Annotated[int, typer.Option(help="Batches to train for, those before --resume counted.")] = 20_000,
+    batch: Annotated[int, typer.Option(help="Crops in a batch.")] = 16,
+    pieces: Annotated[int, typer.Option(help="Pieces of 2 s in a crop: 3 or 2.")] = 3,
+    filters: Annotated[int, typer.Option(help="Filters of the generator's layers; fewer train faster.")] = 256,
+    seed: Annotated[int, typer.Option(help="What every random choice depends on.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    mixed: Annotated[
+        bool | None,
+        typer.Option("--mixed/--exact", help="Products in bfloat16. [default: on a GPU]", show_default=False),
+    ] = None,
+    every: Annotated[int, typer.Option(help="Steps after which the state is kept and looked at.")] = 500,
+    preview: Annotated[
+        Path | None, typer.Option(help="A stem to play through what there is each time.", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training of that name.")] = False,
+    rate: Annotated[
+        int | None, typer.Option(help="Hz of the preset. [default: the style's, within 44100 and 48000]")
+    ] = None,
+    amount: AmountOption = None,
+    chain: ChainOption = None,
+    licence: LicenceOption = None,
+    library: LibraryOption = None,
+    replace: ReplaceOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train a preset between two sets of sounds: hours once, then it plays in no time. Stop it with Ctrl-C."""
+    with _reporting(debug):
+        from engine import device as devices
+        from engine.travelgan.training import Plan
+        from presets import training
+        from presets.learn import Defaults
+        from presets.library import default_library
+        from presets.traindraw import drawing, stopping
+
+        bfloat16 = devices.pick(device).type == "cuda" if mixed is None else mixed
+        plan = Plan(batch=batch, pieces=pieces, filters=filters, seed=seed, mixed=bfloat16)
+        defaults = Defaults(amount, _chain(chain), licence)
+        wanted = training.Request(content, style, name, plan, steps, every, device, rate, preview, defaults)
+        kept = default_library(library)
+        with drawing(_console(stderr=True)) as tell, stopping() as stop:
+            preset = training.train(wanted, kept, resume=resume, replace=replace, on_event=tell, stop=stop)
+        if preset is None:
+            raise typer.Exit(130)
+        _console().print(f"trained {preset.name!r}: {kept.path(preset.name)}", soft_wrap=True, markup=False)
 
 
 @app.command("list")

@@ -82,7 +82,11 @@ def request(
     Raises `PresetError` for a missing file, a wrong rate or parameters that are not JSON, `RecipeError` for an
     unknown recipe.
     """
-    recipes.find(recipe)
+    if recipes.find(recipe).trained:
+        raise PresetError(
+            f"recipe {recipe!r} is trained between two sets of sounds, not learnt from references: "
+            "gramophone preset train --content DIR --style DIR --name NAME"
+        )
     if rate is not None:
         references.checked_rate(rate)
     if not 1.0 <= listen_s <= 3600.0:

@@ -11,7 +11,18 @@ from rich.text import Text
 
 from presets import cards, names
 from presets.cards import Card
-from presets.events import Event, PresetSaved, ReferenceRead, ReferenceSkipped, TargetStarted
+from presets.events import (
+    Event,
+    PresetSaved,
+    ReferenceRead,
+    ReferenceSkipped,
+    SetHeard,
+    Stepped,
+    TargetStarted,
+    TrainingLooked,
+    TrainingStarted,
+    TrainingStopped,
+)
 from presets.library import Entry, Library
 from presets.tensorfile import Header
 
@@ -32,7 +43,19 @@ def event_line(event: Event) -> Text | None:
             return Text(f"reference {index + 1}/{count}: {name} ({duration_s:.1f} s{part})", style="dim")
         case TargetStarted(recipe, seconds):
             return Text(f"learning {seconds:.1f} s with {recipe} …", style="dim")
-        case PresetSaved():
+        case SetHeard(side, files, seconds, enough):
+            more = "" if enough else "; ten minutes or more would sound better"
+            of = f"{files} file{'' if files == 1 else 's'}"
+            return Text(f"{side}: {seconds / 60:.1f} min in {of}{more}", style="" if enough else "yellow")
+        case TrainingStarted(done, steps, device):
+            return Text(f"{f'going on after step {done}' if done else 'training'} to step {steps} on {device} …")
+        case TrainingLooked(step, picture, played):
+            also = f", heard in {names.printable(played.name)}" if played else ""
+            return Text(f"step {step}: kept; seen in {names.printable(str(picture))}{also}", style="dim")
+        case TrainingStopped(step, steps, folder):
+            where = names.printable(str(folder))
+            return Text(f"stopped after step {step} of {steps}; --resume goes on from {where}", style="yellow")
+        case PresetSaved() | Stepped():
             return None
 
 

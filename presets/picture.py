@@ -3,9 +3,10 @@
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -102,6 +103,50 @@ def preset_png(preset: "Preset", *, width_px: int = 1200) -> bytes:
     return _png(figure)
 
 
+def training_png(
+    content: Any,
+    made: Any,
+    style: Any,
+    history: Sequence[tuple[int, Mapping[str, float]]],
+    *,
+    title: str = "",
+    width_px: int = 1400,
+) -> bytes:
+    """A PNG of a training: pictures of its content, of what is made of it and of its style, and its losses so far.
+
+    Pictures are ``[bands, frames]`` from −1 to 1; ``history`` is each step with its losses by name.
+    """
+    figure = _figure(width_px, 0.6)
+    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=[3, 2], squeeze=False))
+    for part in (above, below):
+        part.set_facecolor(_PAPER)
+    panels = list(above.subplots(1, 3, sharey=True, squeeze=False)[0])
+    for axes, picture, label in zip(panels, (content, made, style), ("content", "made of it", "style"), strict=True):
+        axes.imshow(np.asarray(picture), cmap=_COLOURS, vmin=-1, vmax=0.8, aspect="auto", origin="lower")
+        axes.set_title(label, color=_INK, fontsize=11, loc="left")
+        axes.set_xlabel("frames", color=_FAINT)
+        _plain(axes)
+    panels[0].set_ylabel("mel band", color=_FAINT)
+    curves = below.subplots()
+    for name in dict.fromkeys(name for _, losses in history for name in losses):
+        told = [(step, losses[name]) for step, losses in history if name in losses]
+        curves.plot([step for step, _ in told], [value for _, value in told], marker=".", label=name)
+    curves.set_xlabel("step", color=_FAINT)
+    curves.set_ylabel("loss", color=_FAINT)
+    _plain(curves)
+    if history:
+        curves.legend(facecolor=_PAPER, edgecolor=_FAINT, labelcolor=_INK, fontsize=9, loc="upper right")
+    _title(figure, title)
+    return _png(figure)
+
+
+def _plain(axes: Axes) -> None:
+    axes.tick_params(colors=_FAINT, labelsize=9)
+    axes.set_facecolor("black")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
 def _words(title: str, facts: Sequence[tuple[str, str]], width_px: int) -> bytes:
     figure = _figure(width_px, 0.36)
     figure.text(0.04, 0.9, _line(title), color=_INK, fontsize=22, va="top", parse_math=False)
@@ -134,10 +179,7 @@ def _draw(axes: Axes, image: Image, top_db: float, range_db: float) -> AxesImage
     ticks = [hz for hz in _TICKS_HZ if image.lowest_hz <= hz <= image.highest_hz]
     axes.set_yticks([math.log10(hz) for hz in ticks], [f"{hz // 1000}k" if hz >= 1000 else str(hz) for hz in ticks])
     axes.set_ylabel("frequency (Hz)", color=_FAINT)
-    axes.tick_params(colors=_FAINT, labelsize=9)
-    axes.set_facecolor("black")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    _plain(axes)
     return drawn
 
 

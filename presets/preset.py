@@ -14,7 +14,7 @@ from engine import recipes
 from engine.errors import RecipeError
 from engine.style import Target
 from presets import atomic, cards, names, tensorfile
-from presets.cards import BlendPart, Card, Reference
+from presets.cards import BlendPart, Card, Reference, Training
 from presets.errors import PresetError
 from presets.version import gramophone_version
 
@@ -51,6 +51,7 @@ def new(
     licence: str = "",
     learn_key: str | None = None,
     blend_of: Sequence[BlendPart] = (),
+    training: Training | None = None,
     clock: Clock = utc_now,
 ) -> Preset:
     """A preset of ``target`` with a fresh card; `PresetError` when a tensor is not finite or a field out of range."""
@@ -68,6 +69,7 @@ def new(
         chain=tuple(dict(entry) for entry in chain),
         learn_key=learn_key,
         blend_of=tuple(blend_of),
+        training=training,
         tensors_sha256=tensorfile.sha256(tensorfile.parse(blob), blob),
     )
     return Preset(names.validated(name), target, card)

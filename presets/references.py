@@ -35,6 +35,11 @@ class File:
     sha256: str
     listed: bool
 
+    @property
+    def name(self) -> str:
+        """The file's name without its folder, as it may be shown."""
+        return _name(self.path)
+
 
 @dataclass(frozen=True)
 class Heard:

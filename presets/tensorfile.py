@@ -19,7 +19,7 @@ from presets.errors import PresetError
 
 MAX_HEADER_BYTES = 10_000_000
 MAX_FILE_BYTES = 1 << 30
-MAX_TENSORS = 256
+MAX_TENSORS = 1024
 _MAX_AXES = 8
 _ITEM_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "I64": 8, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 

@@ -1,0 +1,74 @@
+"""What the networks see of a sound, and how what they make is played.
+
+Power in 128 mel bands up to 11 025 Hz of windows of 2048 samples every 512 at 22 050 Hz, in decibels less 20, from −100
+to 0 mapped to −1 to 1.  Windows last as long at any rate and magnitudes are scaled (`engine.spectra.Resolution`), so a
+generator trained at one rate plays at all of them.  Channels share one picture.
+
+Published, a sound is made for the picture by gradient descent from noise.  Ours keeps the stem's own spectrum: the
+picture becomes a gain, so its phase, its stereo image and its attacks stay where they are.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from engine.parts.mels import mel_bands
+from engine.spectra import Resolution, hz_to_mel, istft, linked_magnitude, mel_to_hz, stft
+from engine.travelgan.networks import BANDS
+
+#: The rate the published picture is of; generators are trained at it.
+RATE_HZ = 22050
+HIGH_HZ = 11025.0
+N_FFT = 2048
+OFFSET_DB, FLOOR_DB = -20.0, -100.0
+#: What a gain may do to a band: more would lift noise, or dig holes that only the ear finds.
+LEAST_DB, MOST_DB = -24.0, 18.0
+
+
+def resolution(rate: int) -> Resolution:
+    """The windows of the picture at ``rate``."""
+    return Resolution.at(rate, N_FFT)
+
+
+def decibels(x: Tensor, rate: int, bands: int = BANDS) -> Tensor:
+    """Levels ``[batch, bands, frames]`` from −100 to 0 of sounds ``[batch, channels, samples]``."""
+    res = resolution(rate)
+    power = mel_bands(res, rate, bands, HIGH_HZ, per_hz=True).to(x) @ linked_magnitude(x, res).square()
+    return (10 * power.clamp_min(1e-12).log10() + OFFSET_DB).clamp(FLOOR_DB, 0)
+
+
+def seen(levels: Tensor) -> Tensor:
+    """Levels from −100 to 0 as a picture from −1 to 1."""
+    return 2 * (levels - FLOOR_DB) / -FLOOR_DB - 1
+
+
+def levels(picture: Tensor) -> Tensor:
+    """A picture from −1 to 1 as levels from −100 to 0; inverse of `seen`."""
+    return (picture + 1) / 2 * -FLOOR_DB + FLOOR_DB
+
+
+def played(x: Tensor, gain_db: Tensor, rate: int) -> Tensor:
+    """``x`` ``[batch, channels, samples]`` with its spectrum times a gain ``[batch, bands, frames]`` in dB.
+
+    Between the middles of two bands the gain is interpolated; below the first and above the last it stays, so what lies
+    beyond 11 kHz goes with the highest band.
+    """
+    res = resolution(rate)
+    between = _between(res, rate, gain_db.shape[1]).to(gain_db)
+    gain = torch.pow(10.0, (gain_db.mT @ between) / 20)
+    return istft(stft(x, res).mul_(gain[:, None]), res, x.shape[-1])
+
+
+@lru_cache(maxsize=16)
+def _between(res: Resolution, rate: int, bands: int) -> Tensor:
+    """Weights ``[bands, bins]`` that interpolate along frequency between the middles of bands; columns sum to one."""
+    middles = mel_to_hz(torch.linspace(0, hz_to_mel(HIGH_HZ), bands + 2, dtype=torch.float64))[1:-1]
+    freqs = res.frequencies(rate).double().clamp(float(middles[0]), float(middles[-1]))
+    above = torch.searchsorted(middles, freqs).clamp(1, bands - 1)
+    share = (freqs - middles[above - 1]) / (middles[above] - middles[above - 1])
+    weights = torch.zeros(bands, res.bins, dtype=torch.float64)
+    columns = torch.arange(res.bins)
+    weights[above - 1, columns] = 1 - share
+    weights[above, columns] += share
+    return weights.float()
