@@ -10,6 +10,7 @@ from torch import Tensor
 from engine.errors import RecipeError
 from engine.method import OnIterate, Solver, Work
 from engine.recipe import Recipe
+from engine.spectra import stft
 from engine.target import Target
 from engine.travelgan import pieces, view
 from engine.travelgan.networks import Generator
@@ -98,7 +99,9 @@ class _Solver:
 
     def _played(self, work: Work) -> Tensor:
         rate = self.target.rate
-        return view.played(work.x, work.amount * self.gain(view.decibels(work.x, rate)), rate)
+        spectrum = stft(work.x, view.resolution(rate))
+        gain = work.amount * self.gain(view.levels_of(spectrum, rate))
+        return view.played(spectrum, gain, rate, work.x.shape[-1])
 
     def gain(self, levels: Tensor) -> Tensor:
         """The gain in dB for levels ``[batch, bands, frames]``, each generator's by its share, between its limits."""

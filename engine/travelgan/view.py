@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.parts.mels import mel_bands
-from engine.spectra import Resolution, hz_to_mel, istft, linked_magnitude, mel_to_hz, stft
+from engine.spectra import Resolution, hz_to_mel, istft, mel_to_hz, stft
 from engine.travelgan.networks import BANDS
 
 #: The rate the published picture is of; generators are trained at it.
@@ -33,9 +33,15 @@ def resolution(rate: int) -> Resolution:
 
 def decibels(x: Tensor, rate: int, bands: int = BANDS) -> Tensor:
     """Levels ``[batch, bands, frames]`` from −100 to 0 of sounds ``[batch, channels, samples]``."""
+    return levels_of(stft(x, resolution(rate)), rate, bands)
+
+
+def levels_of(spectrum: Tensor, rate: int, bands: int = BANDS) -> Tensor:
+    """`decibels` of a sound whose spectrum ``[batch, channels, frames, bins]`` is known."""
     res = resolution(rate)
-    power = mel_bands(res, rate, bands, HIGH_HZ, per_hz=True).to(x) @ linked_magnitude(x, res).square()
-    return (10 * power.clamp_min(1e-12).log10() + OFFSET_DB).clamp(FLOOR_DB, 0)
+    power = (spectrum.real.square() + spectrum.imag.square()).mean(1) * res.scale**2
+    mel = mel_bands(res, rate, bands, HIGH_HZ, per_hz=True).to(power) @ power.mT
+    return (10 * mel.clamp_min(1e-12).log10() + OFFSET_DB).clamp(FLOOR_DB, 0)
 
 
 def seen(levels: Tensor) -> Tensor:
@@ -48,8 +54,10 @@ def levels(picture: Tensor) -> Tensor:
     return (picture + 1) / 2 * -FLOOR_DB + FLOOR_DB
 
 
-def played(x: Tensor, gain_db: Tensor, rate: int) -> Tensor:
-    """``x`` ``[batch, channels, samples]`` with its spectrum times a gain ``[batch, bands, frames]`` in dB.
+def played(spectrum: Tensor, gain_db: Tensor, rate: int, samples: int) -> Tensor:
+    """A ``spectrum`` ``[batch, channels, frames, bins]`` times a gain ``[batch, bands, frames]`` in dB, as sound.
+
+    Gives ``[batch, channels, samples]`` and overwrites the spectrum.
 
     Between the middles of two bands the gain is interpolated; below the first and above the last it stays, so what lies
     beyond 11 kHz goes with the highest band.
@@ -57,7 +65,7 @@ def played(x: Tensor, gain_db: Tensor, rate: int) -> Tensor:
     res = resolution(rate)
     between = _between(res, rate, gain_db.shape[1]).to(gain_db)
     gain = torch.pow(10.0, (gain_db.mT @ between) / 20)
-    return istft(stft(x, res).mul_(gain[:, None]), res, x.shape[-1])
+    return istft(spectrum.mul_(gain[:, None]), res, samples)
 
 
 @lru_cache(maxsize=16)
