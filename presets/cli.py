@@ -107,6 +107,9 @@ def train(
     preview: Annotated[
         Path | None, typer.Option(help="A stem to play through what there is each time.", show_default=False)
     ] = None,
+    overlap: Annotated[
+        bool, typer.Option("--overlap/--end-to-end", help="How pieces are put together when the preset plays.")
+    ] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training of that name.")] = False,
     rate: Annotated[
         int | None, typer.Option(help="Hz of the preset. [default: the style's, within 44100 and 48000]")
@@ -130,7 +133,7 @@ def train(
         bfloat16 = devices.pick(device).type == "cuda" if mixed is None else mixed
         plan = Plan(batch=batch, pieces=pieces, filters=filters, seed=seed, mixed=bfloat16)
         defaults = Defaults(amount, _chain(chain), licence)
-        wanted = training.Request(content, style, name, plan, steps, every, device, rate, preview, defaults)
+        wanted = training.Request(content, style, name, plan, steps, every, device, rate, preview, overlap, defaults)
         kept = default_library(library)
         with drawing(_console(stderr=True)) as tell, stopping() as stop:
             preset = training.train(wanted, kept, resume=resume, replace=replace, on_event=tell, stop=stop)

@@ -41,7 +41,8 @@ class Request:
     """What is to be trained: files or folders of both sets, and for how many ``steps``.
 
     Every ``every`` steps the state is kept, a picture drawn and, with ``preview``, that stem played. ``device`` is as
-    `engine.device.pick` takes it; ``rate`` in Hz is the preset's, None lets the style's files decide.
+    `engine.device.pick` takes it; ``rate`` in Hz is the preset's, None lets the style's files decide. ``overlap`` is
+    how the preset plays: pieces fade into each other, or lie end to end.
     """
 
     content: Sequence[Path]
@@ -53,6 +54,7 @@ class Request:
     device: str = "auto"
     rate: int | None = None
     preview: Path | None = None
+    overlap: bool = True
     defaults: Defaults = field(default_factory=Defaults)
 
     def __post_init__(self) -> None:
@@ -166,7 +168,7 @@ class _Run:
         from engine.methods.travelgan import trained
 
         plan = self.wanted.plan
-        params = {"pieces": plan.pieces, "filters": plan.filters}
+        params = {"pieces": plan.pieces, "filters": plan.filters, "overlap": self.wanted.overlap}
         return trained(recipes.find(RECIPE), self.trainer.generator, self.rate, params)
 
     def _told(self, step: int, losses: "Losses") -> None:

@@ -136,12 +136,13 @@ def test_stopped_and_gone_on_with_is_the_same_to_the_bit(request_: Make, library
 def test_more_steps_can_follow(request_: Make, library: Library) -> None:
     """A training that is done goes on to a larger number, and replaces its preset."""
     first = training.train(request_(2), library)
-    second = training.train(request_(4), library, resume=True)
+    second = training.train(request_(4, overlap=False), library, resume=True)
     assert first is not None
     assert second is not None
     assert library.load("high").content_hash == second.content_hash != first.content_hash
     record = checkpoint.load(training.folder(library, "high") / training.STATE).record
     assert [told.step for told in record.history] == [2, 4]
+    assert (first.card.params["overlap"], second.card.params["overlap"]) == (True, False)
 
 
 def test_only_the_same_training_goes_on(request_: Make, library: Library, folders: tuple[Path, Path]) -> None:
