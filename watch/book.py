@@ -38,7 +38,8 @@ class Book:
         self.attempts, self.settle_s = 3, 2.0
         self._pending: list[Outcome] = []
         self._unfinished: dict[int, Row] = {}
-        self._incomplete: dict[int, float] = {}
+        # Since when each file that is not whole is as it is now.
+        self._incomplete: dict[int, tuple[tuple[int, ...], float]] = {}
         self._waits: dict[int, str] = {}
         self._later: dict[int, Row] = {}
         self._later_at = 0.0
@@ -68,7 +69,7 @@ class Book:
                         ended += self._noted(row, outcome)
             self._pending.clear()
             self._unfinished |= {row.id: row for row in ended}
-            barriers.reach("daemon-written")
+            barriers.reach("daemon-written", " ".join(row.relative for row in ended))
         for row in list(self._unfinished.values()):
             self.finish(row)
             self._unfinished.pop(row.id, None)
@@ -180,7 +181,12 @@ class Book:
             self._incomplete.pop(row.id, None)
             self._ledger.back(row.id, said.reason, now + self.settle_s, count=False)
             return []
-        first = self._incomplete.setdefault(row.id, now)
+        # One that grew since it was looked at last is on its way, however long that takes.
+        state = (row.size, row.mtime_ns, row.ctime_ns, row.inode)
+        before = self._incomplete.get(row.id)
+        if before is None or before[0] != state:
+            before = self._incomplete[row.id] = (state, now)
+        first = before[1]
         if now - first >= PATIENCE * self.settle_s:
             del self._incomplete[row.id]
             return self._failed(row, said.reason)

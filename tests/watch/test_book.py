@@ -132,6 +132,29 @@ def test_a_file_that_changed_begins_its_time_anew(book: Book, ledger: Ledger, cl
     assert ledger.get(claimed.id).state == "claimed"
 
 
+def test_a_file_that_grows_with_long_pauses_does_not_fail(
+    book: Book, ledger: Ledger, claimed: Row, clock: Clock, tmp_path: Path
+) -> None:
+    """Time in which it grew is no time in which it lay still, though it is cut off each time it is looked at."""
+    path = tmp_path / claimed.relative
+    for _ in range(40):
+        book.add(Incomplete(claimed.id, "is cut off"))
+        book.write()
+        assert ledger.get(claimed.id).state == "found"
+        path.write_bytes(path.read_bytes() + b"more")
+        ledger.found(claimed.relative, Snapshot.of(path.lstat()))
+        clock.now += PATIENCE / 3 * book.settle_s
+        again(ledger, clock)
+    begun = clock.now
+    while ledger.get(claimed.id).state != "failed":
+        assert clock.now - begun < 3 * PATIENCE
+        book.add(Incomplete(claimed.id, "is cut off"))
+        book.write()
+        if ledger.get(claimed.id).state == "found":
+            again(ledger, clock)
+    assert clock.now - begun >= PATIENCE * book.settle_s
+
+
 def test_what_is_not_its_fault_costs_no_attempt(book: Book, ledger: Ledger, claimed: Row, clock: Clock) -> None:
     """A full disk makes a stem wait, for as long as it takes, with the reason for people to see."""
     for _ in range(10):

@@ -76,22 +76,41 @@ def daemon(make_daemon: "Callable[..., Daemon]", ordinary: "User") -> "Daemon":
     return make_daemon(user=ordinary)
 
 
-@pytest.fixture(scope="module")
-def shared(ground: Path, shelf: Path, ordinary: "User") -> "Iterator[Daemon]":
-    """One running daemon of an ordinary user for all tests of a file; each has stems of its own names."""
-    from tests.watch.conftest import Daemon
+@contextlib.contextmanager
+def running(ground: Path, shelf: Path, ordinary: "User", *, settle_s: float | None = None) -> "Iterator[Daemon]":
+    """A daemon of an ordinary user that runs, with a worker that is ready, until the block is left."""
+    from tests.watch.conftest import CONFIG, SETTLE_S, Daemon
 
     place = Path(tempfile.mkdtemp(dir=ground))
     place.chmod(0o755)
     ordinary.give(place)
-    daemon = Daemon(place / "stems", shelf, user=ordinary)
+    config = CONFIG.replace(f"settle_s = {SETTLE_S}", f"settle_s = {settle_s or SETTLE_S}")
+    daemon = Daemon(place / "stems", shelf, config=config, user=ordinary)
     daemon.start()
-    daemon.until(
-        lambda: "is ready on" in daemon.log, "a worker is ready"
-    )  # else a stem is whole before it is looked at
-    yield daemon
-    daemon.end()
-    sys.stderr.write(daemon.log[-2500:])
+    try:
+        # Else a stem is whole before it is looked at.
+        daemon.until(lambda: "is ready on" in daemon.log, "a worker is ready")
+        yield daemon
+    finally:
+        daemon.end()
+        sys.stderr.write(daemon.log[-2500:])
+
+
+@pytest.fixture(scope="module")
+def shared(ground: Path, shelf: Path, ordinary: "User") -> "Iterator[Daemon]":
+    """One running daemon of an ordinary user for all tests of a file; each has stems of its own names."""
+    with running(ground, shelf, ordinary) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def patient(ground: Path, shelf: Path, ordinary: "User") -> "Iterator[Daemon]":
+    """As `shared`, with stems that have to be still for longer and may stay unfinished for six seconds.
+
+    For files that grow while the test writes them: on a loaded machine it may be held up for seconds between two writes.
+    """
+    with running(ground, shelf, ordinary, settle_s=0.4) as daemon:
+        yield daemon
 
 
 class Disk:
