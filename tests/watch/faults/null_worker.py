@@ -1,7 +1,7 @@
 """A worker without an engine, which starts at once: a stem is checked, copied and published as a real one does it.
 
 What is not the engine's is the real thing: the pipes, the check that a stem is whole, records, temporary files, names.
-``GRAMOPHONE_NULL_S`` is how long a stem takes.
+``GRAMOPHONE_NULL_S`` is how long a stem takes: half of it before its output is published, half after.
 """
 
 import os
@@ -48,7 +48,8 @@ def _render(request: Stem, answers: Answers) -> Verdict:
     answers.send(Started(request.id, info.duration_s, 0.0))
     if not np.isfinite(soundfile.read(request.path)[0]).all():
         return Failed(request.id, "holds samples that are no numbers")
-    time.sleep(float(os.environ.get("GRAMOPHONE_NULL_S", "0")))
+    half_s = float(os.environ.get("GRAMOPHONE_NULL_S", "0")) / 2
+    time.sleep(half_s)
     inputs = {"stem": stamps.file_digest(Path(request.path)), "preset": "null"}
     place = Path(request.out, request.place)
     for number in range(request.number, request.number + 100):
@@ -61,6 +62,7 @@ def _render(request: Stem, answers: Answers) -> Verdict:
                 if isinstance(error.__cause__, FileExistsError):
                     continue
                 raise
+        time.sleep(half_s)
         digest = stamps.file_digest(output)
         return Published(request.id, str(output), digest, info.frames, already, source_sha256=inputs["stem"])
     raise AssertionError("a hundred names are taken")

@@ -104,27 +104,37 @@ def test_a_worker_killed_at_system_calls(
     assert daemon.fingerprint() == before
 
 
-@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "openat", "mkdir"])
-def test_a_call_that_fails_once_stops_nothing(
-    daemon: "Daemon", strace: Callable[..., tuple[str, ...]], tmp_path: Path, call: str
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        ("pwrite64", ".gramophone/ledger.sqlite-wal"),
+        ("fdatasync", ".gramophone/ledger.sqlite-wal"),
+        ("openat", ".gramophone/ledger.sqlite"),
+        ("mkdir", "_done/tape"),
+    ],
+)
+def test_a_call_that_fails_stops_nothing(
+    make_daemon: "Callable[..., Daemon]",
+    daemon: "Daemon",
+    strace: Callable[..., tuple[str, ...]],
+    tmp_path: Path,
+    call: str,
+    path: str,
 ) -> None:
-    """EIO in the daemon, at a few calls of a kind in a row once it works, is got over without anyone's help."""
-    name = f"tape/{call}.wav"
-    daemon.drop(name)
+    """EIO in the daemon, at up to three calls in a row on a file of its own, is got over without anyone's help."""
+    before = make_daemon("before", user=daemon.user)
+    for one in (before, daemon):
+        (one.folder / "tape").mkdir()
+        (one.folder / "tape" / "watch.toml").write_text('after = "move"\n')
+        one.drop("tape/vox.wav")
     log = tmp_path / "calls"
-    assert daemon.once(strange=NULL, wrap=strace(log, "-e", f"trace={call}")) == 0
-    numbers = [nth for _, nth in _every(log.read_text(), call)]
-    daemon.drop("tape/second.wav")
-    first = numbers[len(numbers) // 3]
+    assert before.once(strange=NULL, wrap=strace(log, "-P", str(before.folder / path), "-e", f"trace={call}")) == 0
+    first = 1 + log.read_text().count(f"{call}(") // 3
     inject = f"inject={call}:error=EIO:when={first}..{first + 2}"
-    daemon.start(strange=NULL, wrap=strace(tmp_path / "log", "-e", f"trace={call}", "-e", inject), wait=False)
-    daemon.until_states(tape__second="done")
+    wrap = strace(log, "-P", str(daemon.folder / path), "-e", f"trace={call}", "-e", inject)
+    daemon.start(strange=NULL, wrap=wrap, wait=False)
+    daemon.until((daemon.folder / "_done/tape/vox.wav").exists, "it is done and moved")
+    daemon.until_states(tape__vox="done")
+    daemon.until(lambda: "(INJECTED)" in log.read_text(), "a call has failed")
     assert daemon.stop() == 0
     daemon.check()
-
-
-def _every(log: str, call: str) -> list[tuple[str, int]]:
-    """The calls in ``log`` that a life makes on its own files, with their numbers."""
-    lines = [line for line in log.splitlines() if line.startswith(f"{call}(")]
-    named = call not in ("pwrite64", "fdatasync")  # those know no path
-    return [(call, nth) for nth, line in enumerate(lines, 1) if ".gramophone" in line or not named]
