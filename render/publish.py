@@ -54,6 +54,18 @@ def publish(path: Path, output: Path, *, overwrite: bool = False) -> None:
         raise PublishError(f"{output} cannot be published: {error.strerror or error}") from error
 
 
+def confirm(output: Path) -> None:
+    """Make ``output``, which was found to be there, as durable as `publish` would; `PublishError` when it cannot be.
+
+    Whoever published it may have died, or been refused, before its name was flushed.
+    """
+    try:
+        _sync(output)
+        _sync_folder(output.parent)
+    except OSError as error:
+        raise PublishError(f"{output} cannot be flushed to the disk: {error.strerror or error}") from error
+
+
 def write_text(output: Path, text: str) -> None:
     """Put ``text`` at ``output``, replacing what is there, whole or not at all; `PublishError` when it cannot be."""
     with partial(output) as path:

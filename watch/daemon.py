@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +91,7 @@ class _Daemon:
             self._wait(wake, f"{self._root} is not there; waiting for it")
             return None
         try:
+            self._make_state()
             with ExitStack() as held:
                 lock = held.enter_context(Lock.acquire(self._state / locks.NAME, self._root))
                 self._lock_folder(held)
@@ -108,6 +109,16 @@ class _Daemon:
                 return 1
             self._wait(wake, str(error))
         return None
+
+    def _make_state(self) -> None:
+        """Make the folder of the state, and never the watched one above it, which may be a drive that is away."""
+        inside = self._state.is_relative_to(self._root)
+        above = (folder for folder in reversed(self._state.parents) if folder.is_relative_to(self._root))
+        with suppress(OSError):  # the lock says what is wrong
+            for folder in above if inside else ():
+                if folder != self._root:
+                    folder.mkdir(exist_ok=True)
+            self._state.mkdir(parents=not inside, exist_ok=True)
 
     def _lock_folder(self, held: ExitStack) -> None:
         """With the state elsewhere, take the lock in the folder too, where that is possible; `Locked` if it is taken.

@@ -123,7 +123,7 @@ def opened(path: Path) -> tuple[sqlite3.Connection, Fresh | None]:
     """
     fresh = None if path.exists() else Fresh("missing")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         try:
             if path.exists() and not path.is_file():
                 raise LedgerCorrupt(f"{path} is no file")

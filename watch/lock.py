@@ -64,7 +64,8 @@ class Lock:
         written there. What a dead daemon left behind does not matter.
         """
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            # Its folder alone: when the watched one went this very moment, it is not to be made again.
+            path.parent.mkdir(exist_ok=True)
             descriptor = _taken(path, sleep)
         except OSError as error:
             raise WatchError(

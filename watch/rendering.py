@@ -28,7 +28,7 @@ from presets import resolve
 from presets.errors import PresetError
 from presets.library import Library
 from presets.preset import Preset
-from render import automation, destination, outformat, songs, stamps, tails
+from render import automation, destination, outformat, publish, songs, stamps, tails
 from render import chain as chains
 from render import job as jobs
 from render.chain import Chain
@@ -203,6 +203,7 @@ class Renderer:
                 job = _renamed(job, target.output, overwrite=target.overwrite)
             if os.path.lexists(job.output):
                 if stamps.holds(job.output, job.inputs()):
+                    publish.confirm(job.output)
                     return _published(request, job, already=True)
                 if not job.overwrite:
                     continue

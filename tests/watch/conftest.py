@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ STRANGE = Path(__file__).parent / "faults" / "strange.py"
 RATE = 8000
 SETTLE_S = 0.1
 # Generous: the machine may be busy with something else. Nothing asserts how long anything takes.
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 CONFIG = f"settle_s = {SETTLE_S}\nrescan_s = 1.0\nmin_free_mb = 0\n"
 
 WORKING = ("claimed", "rendered", "published")
@@ -204,6 +205,16 @@ class Daemon:
         path = write_stem(self.folder / relative, seconds, chosen, **how)
         self.give(path)
         return path
+
+    def remove(self) -> None:
+        """Delete the folder with all that is in it, though the daemon may write to it meanwhile."""
+
+        def gone() -> bool:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(self.folder)
+            return not self.folder.exists()
+
+        self.until(gone, "the folder is gone")
 
     def give(self, path: Path | None = None) -> None:
         """Let ``path`` and the folders above it, or all there is, be the daemon's user's."""

@@ -270,8 +270,9 @@ def test_the_root_removed_and_made_again(daemon: "Daemon") -> None:
     daemon.start()
     daemon.drop("tape/vox.wav")
     daemon.until_states(tape__vox="done")
-    shutil.rmtree(daemon.folder)
+    daemon.remove()
     daemon.until(lambda: "is not there; waiting" in daemon.log, "it waits for the folder")
+    assert not daemon.folder.exists()
     daemon.drop("tape/bass.wav")
     (daemon.folder / "watch.toml").write_text("settle_s = 0.1\nmin_free_mb = 0\n")
     daemon.until_states(tape__bass="done")
@@ -299,10 +300,10 @@ def test_a_slow_copy_is_taken_when_it_is_whole(daemon: "Daemon", tmp_path: Path)
     daemon.start()
     with (daemon.folder / "tape" / "vox.wav").open("wb") as file:
         for at in range(0, len(content), 3000):
+            assert daemon.outputs() == []
             file.write(content[at : at + 3000])
             file.flush()
             time.sleep(0.3)
-            assert daemon.outputs() == []
     daemon.until_states(tape__vox="done")
     assert daemon.rows()[0].frames == 4000
     daemon.check()

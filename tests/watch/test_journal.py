@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from watch import journal
 from watch.journal import Descriptor, Journal, LogFile
 
 LOGGER = logging.getLogger("watch.test")
+# How long a thread may take to write what is queued; it takes no time on an idle machine.
+SOON_S = 60.0
 
 
 class Kept:
@@ -30,7 +31,7 @@ class Kept:
 
     def write(self, line: bytes) -> None:
         """Keep it."""
-        self.going.wait(20)
+        self.going.wait(300)
         if self.broken:
             raise OSError(errno.ENOSPC, "No space left on device")
         self.lines.append(line.decode())
@@ -60,7 +61,7 @@ def test_text_is_a_line_for_each_record(kept: Kept, log: Journal) -> None:
     """Time, level, message and what was given beside it; no name on disk makes a line or a colour of its own."""
     LOGGER.info("published %s", "a\nb\x1b[31m\udcff.wav", extra={"stem": "tape/\nvox"})
     LOGGER.debug("not told")
-    log.flush()
+    log.flush(SOON_S)
     (line,) = kept.lines
     assert line.endswith("info    published a\\nb\\x1b[31m\\udcff.wav stem=tape/\\nvox\n")
     assert line.startswith("20")
@@ -76,6 +77,7 @@ def test_json_is_an_object_for_each_record() -> None:
         raise ZeroDivisionError("odd")
     except ZeroDivisionError:
         log.handle(LOGGER.makeRecord("watch", logging.ERROR, "f", 1, "fell", (), sys.exc_info()))
+    log.flush(SOON_S)
     log.close()
     first, second = (json.loads(line) for line in place.lines)
     assert first == {"time": first["time"], "level": "error", "message": "no \udcff", "path": "x"}
@@ -85,7 +87,7 @@ def test_json_is_an_object_for_each_record() -> None:
 def test_a_message_that_does_not_fit_is_told_and_no_error(kept: Kept, log: Journal) -> None:
     """A mistake of ours in a log line costs that line only."""
     log.handle(LOGGER.makeRecord("watch", logging.INFO, "f", 1, "%d stems", ("many",), None))
-    log.flush()
+    log.flush(SOON_S)
     assert "cannot be told" in kept.lines[0]
 
 
@@ -94,11 +96,11 @@ def test_a_full_disk_loses_lines_and_says_how_many(kept: Kept, log: Journal) -> 
     kept.broken = True
     for n in range(3):
         LOGGER.info("lost %d", n)
-    log.flush()
+    log.flush(SOON_S)
     kept.broken = False
     LOGGER.info("here")
     LOGGER.info("again")
-    log.flush()
+    log.flush(SOON_S)
     assert len(kept.lines) == 2
     assert kept.lines[0].startswith("(3 lines before this one were lost)\n")
     assert kept.lines[1].endswith("again\n")
@@ -115,15 +117,15 @@ def test_a_place_that_stands_still_stops_neither_the_daemon_nor_the_other_place(
     for n in range(5000):
         LOGGER.info("line %d", n)
         if n % 500 == 0:
-            both._writers[1].flush(10)
-    both._writers[1].flush(10)
+            both._writers[1].flush(SOON_S)
+    both._writers[1].flush(SOON_S)
     assert len(free.lines) == 5000
     assert len(both._writers[0]._lines) <= 2000
-    began = time.monotonic()
     both.flush(0.05)
-    assert time.monotonic() - began < 10  # it would be 20 s if it waited for the reader
+    assert stuck.lines == []  # had it waited for the reader, the first line would be there
     stuck.going.set()
     logging.getLogger("watch").removeHandler(both)
+    both.flush(SOON_S)
     both.close()
     assert len(stuck.lines) <= 2001
     assert any("lines before this one were lost" in line for line in stuck.lines)
@@ -149,7 +151,7 @@ os.write(1, b"worked on")
     if how == "reader gone":
         process.stderr.close()
     assert process.stdout.read() == b"worked on"
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=120) == 0
     process.stdout.close()
     process.stderr.close()
 
@@ -185,6 +187,7 @@ def test_start_sends_the_package_there_and_stop_ends_it(tmp_path: Path) -> None:
     log = journal.start(tmp_path, stderr=write, as_json=True)
     LOGGER.warning("low disk")
     logging.getLogger("other").warning("not ours")
+    log.flush(SOON_S)
     journal.stop(log)
     os.close(write)
     with os.fdopen(read) as piped:
@@ -201,7 +204,7 @@ def test_a_device_that_is_full() -> None:
     descriptor = os.open("/dev/full", os.O_WRONLY)
     log = Journal([Descriptor(descriptor)])
     log.handle(logging.makeLogRecord({"msg": "lost"}))
-    log.flush()
+    log.flush(SOON_S)
     assert log._writers[0]._lost == 1
     log.close()
     os.close(descriptor)

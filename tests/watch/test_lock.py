@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from watch import lock
+from watch import ledgerfile, lock
 from watch.errors import WatchError
+from watch.ledger import Ledger
 from watch.lock import Lock, Locked
 
 HOLD = """
@@ -161,6 +162,16 @@ def test_a_full_disk_does_not_unlock(path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.undo()
         with pytest.raises(Locked):
             Lock.acquire(path, Path("/stems"), sleep=lambda _: None)
+
+
+def test_a_watched_folder_that_went_is_not_made_again(tmp_path: Path) -> None:
+    """Its lock and its ledger are refused: a drive that is away must not become a folder on another disk."""
+    state = tmp_path / "drive" / ".gramophone"
+    with pytest.raises(WatchError, match="No such file"):
+        Lock.acquire(state / lock.NAME, state.parent)
+    with pytest.raises(WatchError, match="No such file"):
+        Ledger.open(state / ledgerfile.NAME)
+    assert not state.parent.exists()
 
 
 def test_a_file_system_without_locks_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

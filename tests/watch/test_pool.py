@@ -6,7 +6,6 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from watch.pool import Deadlines, Died, Lost, Pool, PoolEvent, Printed, Warm, command, environment
 from watch.protocol import Published, Returned, Started, Stem
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 # A worker without an engine: what it does with a stem stands in the stem's place.
 WORKER = """
@@ -53,14 +52,19 @@ while True:
 
 
 class Clock:
-    """A clock that goes as fast as a test likes: real time and what was added."""
+    """A clock that goes as fast as a test likes: real time and what was added, or with `stand` that alone."""
 
     def __init__(self) -> None:
         self.added_s = 0.0
+        self._stands_at: float | None = None
+
+    def stand(self) -> None:
+        """Go no more by itself: nothing takes time, however busy the machine is."""
+        self._stands_at = self()
 
     def __call__(self) -> float:
         """Seconds."""
-        return time.monotonic() + self.added_s
+        return (time.monotonic() if self._stands_at is None else self._stands_at) + self.added_s
 
 
 Maker = Callable[..., Pool]
@@ -92,6 +96,11 @@ def make_pool(tmp_path: Path, clock: Clock) -> Iterator[Maker]:
 def stem(id: int, does: str = "") -> Stem:
     """Stem ``id``, with which the worker ``does`` something."""
     return Stem(id, "x", 1, 1, 1, "out", does, ".")
+
+
+def gated(gate: Path, then: str = "") -> str:
+    """What a worker does that waits for the file ``gate``: only so it is sure what it has not done yet."""
+    return f"while not os.path.exists({str(gate)!r}): time.sleep(0.005)\n{then}"
 
 
 def until(pool: Pool, wanted: Callable[[list[PoolEvent]], object]) -> list[PoolEvent]:
@@ -180,13 +189,16 @@ def test_what_was_published_before_a_crash_is_not_lost(make_pool: Maker) -> None
     assert kinds(seen, Lost) == []
 
 
-def test_an_answer_that_came_in_time_counts(make_pool: Maker, clock: Clock) -> None:
+def test_an_answer_that_came_in_time_counts(make_pool: Maker, clock: Clock, tmp_path: Path) -> None:
     """A daemon that looks too late (the machine slept) still takes the answer that lies in the pipe."""
     pool = make_pool(deadlines=Deadlines(render_s=100.0, factor=0.0))
     warm(pool)
-    pool.send(stem(1, "time.sleep(0.1)"))
+    pool.send(stem(1, gated(tmp_path / "gate")))
     until(pool, lambda seen: kinds(seen, Started))
-    time.sleep(0.5)
+    (tmp_path / "gate").touch()
+    worker = pool._places[0].child
+    assert worker is not None
+    assert select.select([worker._pipes["out"]], [], [], PATIENCE_S)[0], "the answer lies in the pipe"
     clock.added_s += 1000.0
     seen = until(pool, lambda seen: kinds(seen, Died))
     assert [event.id for event in seen if isinstance(event, Published)] == [1]
@@ -228,16 +240,18 @@ def test_a_longer_stem_may_take_longer() -> None:
     assert deadlines.of(Started(1, 1.0, 100.0)) == 210.0
 
 
-def test_the_deadline_begins_when_the_stem_does(make_pool: Maker, clock: Clock) -> None:
+def test_the_deadline_begins_when_the_stem_does(make_pool: Maker, clock: Clock, tmp_path: Path) -> None:
     """A stem that waited behind another one has its whole time before it when its turn comes."""
     pool = make_pool(deadlines=Deadlines(look_s=100.0, render_s=100.0, factor=0.0))
     warm(pool)
-    pool.send(stem(1, "time.sleep(0.3)"))
-    pool.send(stem(2, "time.sleep(0.3)"))
+    pool.send(stem(1, gated(tmp_path / "first")))
+    pool.send(stem(2, gated(tmp_path / "second")))
     until(pool, lambda seen: kinds(seen, Started))
     clock.added_s += 60.0
+    (tmp_path / "first").touch()
     until(pool, lambda seen: kinds(seen, Published))
     clock.added_s += 60.0
+    (tmp_path / "second").touch()
     seen = until(pool, lambda seen: kinds(seen, Published))
     assert kinds(seen, Lost) == []
 
@@ -320,12 +334,14 @@ def test_prints_are_told_and_do_not_block(make_pool: Maker) -> None:
 
 def test_stems_behind_a_long_one_are_given_back_when_another_worker_is_idle(make_pool: Maker, clock: Clock) -> None:
     """Nobody waits behind an hour of sound while another worker has nothing to do."""
-    pool = make_pool(size=2)
+    pool = make_pool(size=2, deadlines=Deadlines(look_s=1e9, render_s=1e9))
     warm(pool, 2)
     for id in range(4):
         pool.send(stem(id, "time.sleep(600)" if id == 0 else ""))
     seen: list[PoolEvent] = []
+    end = time.monotonic() + PATIENCE_S
     while len(kinds(seen, Published) + kinds(seen, Returned)) < 3:
+        assert time.monotonic() < end, f"waited in vain; there was {seen}"
         clock.added_s += 0.5
         seen += pool.poll(0.1)
     behind = {event.id for event in kinds(seen, Returned) if isinstance(event, Returned)}
@@ -334,18 +350,21 @@ def test_stems_behind_a_long_one_are_given_back_when_another_worker_is_idle(make
     assert not behind & answered
 
 
-def test_recall_gives_back_what_is_not_begun(make_pool: Maker) -> None:
+def test_recall_gives_back_what_is_not_begun(make_pool: Maker, clock: Clock, tmp_path: Path) -> None:
     """Before the daemon ends, only what is under work goes on."""
     pool = make_pool()
     warm(pool)
+    clock.stand()
     for id in range(10):  # quick ones, so that some are sent ahead after them
         pool.send(stem(id))
         until(pool, lambda seen: kinds(seen, Published))
     for id in range(5):
-        pool.send(stem(id, "time.sleep(0.5)"))
+        pool.send(stem(id, gated(tmp_path / "gate")))
     until(pool, lambda seen: kinds(seen, Started))
     pool.recall()
-    seen = until(pool, lambda seen: kinds(seen, Published) and len(kinds(seen, Returned)) == 4)
+    seen = until(pool, lambda seen: len(kinds(seen, Returned)) == 4)
+    (tmp_path / "gate").touch()
+    seen += until(pool, lambda seen: kinds(seen, Published))
     assert pool.busy == 0
     assert [event.id for event in kinds(seen, Published) if isinstance(event, Published)] == [0]
 
@@ -366,14 +385,15 @@ def test_stop_gives_every_stem_back_unblamed(make_pool: Maker) -> None:
     assert pool.stop() == []
 
 
-def test_long_stems_are_sent_one_at_a_time(make_pool: Maker, clock: Clock) -> None:
+def test_long_stems_are_sent_one_at_a_time(make_pool: Maker, clock: Clock, tmp_path: Path) -> None:
     """Once stems take seconds none is sent ahead, so that none waits where it need not."""
     pool = make_pool()
     warm(pool)
     for id in range(12):
-        pool.send(replace(stem(id), place="time.sleep(0.01)"))
+        pool.send(stem(id, gated(tmp_path / f"gate {id}")))
         until(pool, lambda seen: kinds(seen, Started))
         clock.added_s += 5.0
+        (tmp_path / f"gate {id}").touch()
         until(pool, lambda seen: kinds(seen, Published))
     assert pool.room == 1
 

@@ -19,7 +19,7 @@ from watch import wake as module
 from watch.wake import Wake
 
 # How long a test waits for an event before it fails; it comes within milliseconds on an idle machine.
-SOON_S = 20.0
+SOON_S = 60.0
 # How long nothing must come for a test to believe that nothing does; too short hides a fault, never makes one.
 QUIET_S = 0.3
 
@@ -165,7 +165,7 @@ def test_a_folder_that_was_made_again_is_watched_again(
     wake = started(root)
     change(root)
     observer = wake._observer
-    for _ in range(50):
+    for _ in range(round(SOON_S / 0.1)):
         wake.check()
         if wake._observer is not observer and wake.events:
             break
@@ -180,7 +180,7 @@ def test_the_thread_mends_by_itself(root: Path, started: Callable[..., Wake]) ->
     """Nobody has to ask: a folder that comes back wakes who waits for it, and so does what is dropped in it then."""
     wake = started(root)
     shutil.rmtree(root)
-    for _ in range(100):
+    for _ in range(round(SOON_S / 0.1)):
         wake.wait(0.1)
         if not wake.events:
             break
@@ -250,7 +250,7 @@ def test_without_watchers_a_timer_wakes_and_one_warning_is_given(root: Path) -> 
 
 def test_a_watcher_that_fails_to_start_leaves_nothing_behind(root: Path) -> None:
     """Some fail only when they are started: their threads and descriptors are let go all the same."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
 
     class Failing(Observer):  # type: ignore[valid-type,misc]
         def start(self) -> None:
@@ -261,7 +261,7 @@ def test_a_watcher_that_fails_to_start_leaves_nothing_behind(root: Path) -> None
     assert not wake.events
     assert wake.warning is not None
     wake.stop()
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before  # one of another test may have ended meanwhile
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify is Linux's")
@@ -283,12 +283,12 @@ def test_without_inotify_instances_the_folder_is_polled(root: Path) -> None:
         wake.clear()
         assert not wake.events
         assert "too many open files" in wake.warning.lower() or "limit" in wake.warning, wake.warning
-        assert wake.wait(20)
+        assert wake.wait(50)
         wake.stop()
         """
     )
     run = subprocess.run(
-        [sys.executable, "-c", script, str(root)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script, str(root)], capture_output=True, text=True, timeout=120, check=False
     )
     assert run.returncode == 0, run.stderr
 
@@ -365,13 +365,13 @@ def test_waiting_ends_for_whoever_wakes(root: Path, started: Callable[..., Wake]
 
 def test_stopping_lets_everything_go(root: Path) -> None:
     """No thread and no descriptor is left, who waited is woken, and a late event harms nobody."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     descriptors = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
     wake = Wake(root)
     wake.start()
     wake.stop()
     wake.wake()
     assert not wake.wait(0.0)
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
     if descriptors:
         assert len(list(Path("/proc/self/fd").iterdir())) == descriptors

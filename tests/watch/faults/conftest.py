@@ -107,7 +107,7 @@ def shared(ground: Path, shelf: Path, ordinary: "User") -> "Iterator[Daemon]":
 def patient(ground: Path, shelf: Path, ordinary: "User") -> "Iterator[Daemon]":
     """As `shared`, with stems that have to be still for longer and may stay unfinished for six seconds.
 
-    For files that grow while the test writes them: on a loaded machine it may be held up for seconds between two writes.
+    For files that grow while the test writes them, which a loaded machine may keep it from doing for seconds.
     """
     with running(ground, shelf, ordinary, settle_s=0.4) as daemon:
         yield daemon

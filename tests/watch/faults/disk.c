@@ -1,7 +1,7 @@
 /* A disk that fails when it is told to: loaded before the C library (LD_PRELOAD), it lets calls for some paths fail.
 
    GRAMOPHONE_DISK names a file of lines "CALL ERRNO TEXT": while it is there, CALL (open, write, fsync, rename, link,
-   unlink, mkdir) fails with ERRNO on every path that holds TEXT. Each time a byte is added to that file's name + ".hits". */
+   unlink, mkdir) fails with ERRNO on every path that holds TEXT, or ends in it when a $ follows. Each time a byte is added to that file's name + ".hits". */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,6 +17,14 @@
 #include <unistd.h>
 
 #define REAL(name) static __typeof__(&name) real; if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+
+static int meant(const char *path, const char *text)
+{
+    size_t length = strlen(path), size = strlen(text);
+    if (!size || text[size - 1] != '$')
+        return strstr(path, text) != NULL;
+    return --size <= length && !strncmp(path + length - size, text, size);
+}
 
 static int fails(const char *call, const char *path)
 {
@@ -35,7 +43,7 @@ static int fails(const char *call, const char *path)
     while (!number && (line = strsep(&rest, "\n"))) {
         char what[16], part[256];
         int code;
-        if (sscanf(line, "%15s %d %255s", what, &code, part) == 3 && !strcmp(what, call) && strstr(path, part))
+        if (sscanf(line, "%15s %d %255s", what, &code, part) == 3 && !strcmp(what, call) && meant(path, part))
             number = code;
     }
     if (!number)

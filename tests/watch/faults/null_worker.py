@@ -55,7 +55,9 @@ def _render(request: Stem, answers: Answers) -> Verdict:
     for number in range(request.number, request.number + 100):
         output = place.with_name(protocol.numbered(place.name, number) + info.path.suffix)
         already = stamps.holds(output, inputs)
-        if not already:
+        if already:
+            publish.confirm(output)
+        else:
             try:
                 _copy(info.path, output, inputs)
             except PublishError as error:

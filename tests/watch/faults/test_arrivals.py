@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -213,7 +212,7 @@ def test_the_root_is_removed_and_made_again(daemon: "Daemon", tmp_path: Path) ->
     daemon.start("--state", str(state))
     daemon.drop("tape/first.wav")
     daemon.until_states(tape__first="done")
-    shutil.rmtree(daemon.folder)
+    daemon.remove()
     daemon.until(lambda: "cannot be looked into" in daemon.log or "is not there" in daemon.log, "it is missed")
     (daemon.folder / "tape" / "takes").mkdir(parents=True)
     (daemon.folder / "watch.toml").write_text("settle_s = 0.1\nmin_free_mb = 0\nrescan_s = 1.0\n")

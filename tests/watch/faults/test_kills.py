@@ -100,7 +100,7 @@ def test_two_hundred_kills_at_random(daemon: "Daemon") -> None:
     lives = kills = 0
     while kills < 200:
         lives += 1
-        # A stem takes as long as a kill is away, so that most kills are in the middle of one, before or after publishing.
+        # A stem takes as long as a kill is away: most kills are in the middle of one, before or after publishing it.
         daemon.start(strange=NULL, env={"GRAMOPHONE_NULL_S": "0.05"}, wait=choice.random() < 0.7)
         for _ in range(choice.randrange(1, 15)):
             for _ in range(4):
