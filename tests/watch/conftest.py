@@ -353,21 +353,26 @@ def assert_invariant(folder: Path, *, settled: bool = True) -> None:
         assert not unknown, f"nobody knows {sorted(unknown)}"
 
 
-@pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library with presets that change nothing: ``tape``, ``rain`` and, with a chain, ``flip``."""
+def make_shelf(folder: Path) -> Path:
+    """``folder`` as a library with presets that change nothing: ``tape``, ``rain`` and, with a chain, ``flip``."""
     import torch
 
     from engine.style import Target
     from presets import preset
     from presets.library import Library
 
-    library = Library(tmp_path_factory.mktemp("library"))
+    library = Library(folder)
     for seed, name in enumerate(("tape", "rain", "flip")):
         frames = torch.randn(1, 16, generator=torch.Generator().manual_seed(seed))
         chain = [{"plugin": "invert"}] if name == "flip" else []
         library.save(preset.new(name, Target("identity", {}, RATE, {"frames": frames}), chain=chain))
     return library.folder
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library with the presets of `make_shelf`."""
+    return make_shelf(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture
