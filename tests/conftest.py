@@ -1,5 +1,6 @@
 """What all tests share: plugins that are compiled once, from the sources in `tests/plugins`."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -12,6 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+with contextlib.suppress(ImportError):  # machines with a GPU may hold no more than some tests need
+    import hypothesis
+
+    # How long it takes to draw an example says how busy the machine is.
+    hypothesis.settings.register_profile(
+        "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("any machine")
 
 _SOURCES = Path(__file__).parent / "plugins"
 _DPF = Path("/usr/share/dpf/distrho")

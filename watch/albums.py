@@ -10,6 +10,7 @@ from pathlib import Path
 from engine import audio
 from presets.library import Library
 from render import batch, handover, planner, stamps
+from render.choices import Choices
 from render.errors import RenderError
 from render.events import AlbumDone, Event, ExportFailed, StemFailed, StemPublished, StemSkipped
 from render.plan import Job, Plan
@@ -18,14 +19,15 @@ from watch.protocol import Failed, Published, Started, Stem, Tell, Verdict
 _LOG = logging.getLogger(__name__)
 
 
-def render(request: Stem, library: Library, tell: Tell) -> Verdict:
-    """Render the album of ``request``; `InputError` with every mistake of its manifest.
+def render(request: Stem, library: Library, tell: Tell, *, device: str = "auto") -> Verdict:
+    """Render the album of ``request`` on ``device``; `InputError` with every mistake of its manifest.
 
     A track that is there already is skipped. What we rendered earlier from other inputs, and nobody touched since, is
     replaced; what is not ours is left alone and fails the album.
     """
     path, out = Path(request.path), Path(request.out, request.place)
-    plan = planner.plan_album(path, library=library, out=out, overwrite=True)
+    chosen = Choices(device=None if device == "auto" else device)
+    plan = planner.plan_album(path, library=library, choices=chosen, out=out, overwrite=True)
     if strangers := [
         job.output for job in plan.jobs if os.path.lexists(job.output) and not job.done and not _ours(job)
     ]:

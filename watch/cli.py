@@ -55,7 +55,7 @@ def run(
         str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. [default: watch.toml's]", show_default=False)
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Stems at once. [default: watch.toml's, or one per device]")
+        int | None, typer.Option(min=1, help="Stems at once. [default: watch.toml's, or one for each device]")
     ] = None,
     library: LibraryOption = None,
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from presets.library import default_library
-from watch import journal, ledgerfile, names, signals
+from watch import journal, ledgerfile, names, recall, signals
 from watch import lock as locks
 from watch.config import Configs
 from watch.errors import WatchError
@@ -141,6 +141,8 @@ class _Daemon:
         with ledger:
             if fresh is not None and fresh.aside is not None:
                 log.warning("%s", fresh)
+            if fresh is not None and (again := recall.failed(self._root, ledger)):
+                log.info("%d stems that failed earlier are known again; gramophone watch retry tries them", again)
             if back := ledger.adopt():
                 log.info("%d stems that an earlier daemon had begun wait again", back)
             self._said = ""
@@ -173,9 +175,10 @@ class _Daemon:
         return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
     def _pool(self, settings: DaemonConfig, bell: int) -> Pool:
-        threads = 0 if settings.workers == 1 else max(1, (os.cpu_count() or 1) // settings.workers)
+        size = settings.workers or 1
+        threads = 0 if size == 1 else max(1, (os.cpu_count() or 1) // size)
         words = command(self._library.folder, settings.device, threads)
-        return Pool(words, size=settings.workers, deadlines=deadlines(settings), bell=bell, clock=self._clock)
+        return Pool(words, size=size, deadlines=deadlines(settings), bell=bell, clock=self._clock)
 
     def _wait(self, wake: Wake, why: str) -> None:
         """Wait a moment for what is missing, told once."""

@@ -25,13 +25,17 @@ class IllegalStep(WatchError):
 
 @dataclass(frozen=True)
 class Known:
-    """What a folder tells of a stem the ledger knows nothing of: its published output, or why it failed."""
+    """What a folder tells of a stem the ledger knows nothing of: its published output, or why it failed.
+
+    ``moved_to`` is where the source of a failed one lies.
+    """
 
     output: str | None = None
     sha256: str | None = None
     frames: int | None = None
     content: str | None = None
     reason: str | None = None
+    moved_to: str | None = None
 
 
 class Ledger(View):
@@ -340,7 +344,8 @@ class Ledger(View):
 
     def _recognised(self, id: int, what: Known) -> None:
         if what.output is None or what.sha256 is None:
-            self.failed(id, what.reason or "it failed before the ledger was made anew")
+            reason = what.reason or "it failed before the ledger was made anew"
+            self.failed(id, reason, moved_to=what.moved_to)
             return
         self._step(id, "claimed", "owner = 'rebuild', claimed_at = ?", (self._wall(),))
         self.keyed(id, content=what.content)

@@ -42,11 +42,12 @@ class Deadlines:
 
 @dataclass(frozen=True)
 class Warm:
-    """Worker ``number`` is ready on ``device``, ``seconds`` after it was started."""
+    """Worker ``number`` is ready on ``device``, one of ``devices`` alike, ``seconds`` after it was started."""
 
     number: int
     device: str
     seconds: float
+    devices: int = 1
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,10 @@ def environment(base: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 class Pool:
-    """``size`` workers started by ``command``; ``bell`` is a descriptor that ends a `poll` when it can be read."""
+    """``size`` workers started by ``command``; ``bell`` is a descriptor that ends a `poll` when it can be read.
+
+    The command gets ``--place`` and which worker it is, from 0.
+    """
 
     def __init__(
         self,
@@ -137,7 +141,8 @@ class Pool:
         self._command, self._clock = list(command), clock
         self._deadlines = deadlines or Deadlines()
         self._env = environment() if env is None else dict(env)
-        self._places = [_Place(number) for number in range(1, size + 1)]
+        self._places: list[_Place] = []
+        self.grow(size)
         self._selector = selectors.DefaultSelector()
         self._events: deque[PoolEvent] = deque()
         self._stopping = False
@@ -164,6 +169,10 @@ class Pool:
     def room(self) -> int:
         """How many stems can be sent now."""
         return 0 if self._stopping else sum(place.room for place in self._places)
+
+    def grow(self, size: int) -> None:
+        """Have ``size`` workers from now on, if there are fewer."""
+        self._places += [_Place(number) for number in range(len(self._places) + 1, size + 1)]
 
     def start(self) -> None:
         """Start every worker whose time has come; `poll` does so too."""
@@ -228,7 +237,8 @@ class Pool:
 
     def _spawn(self, place: _Place, now: float) -> None:
         try:
-            place.child = Child(self._command, self._env, self._selector, place)
+            words = [*self._command, "--place", str(place.number - 1)]
+            place.child = Child(words, self._env, self._selector, place)
         except OSError as error:
             self._back_off(place, f"cannot be started ({error.strerror or error})", "")
             return
@@ -266,7 +276,7 @@ class Pool:
         now = self._clock()
         if isinstance(answer, Ready):
             place.ready, place.deadline = True, None
-            self._events.append(Warm(place.number, answer.device, now - place.begun))
+            self._events.append(Warm(place.number, answer.device, now - place.begun, answer.devices))
             return
         if answer.id not in place.sent:
             raise protocol.ProtocolError(f"an answer about stem {answer.id}, which it does not have")

@@ -46,9 +46,13 @@ class Recall:
 
 @dataclass(frozen=True)
 class Ready:
-    """The engine is loaded; ``device`` is where stems are rendered when nothing else is asked for."""
+    """The engine is loaded; ``device`` is where stems are rendered when nothing else is asked for.
+
+    ``devices`` is how many of its kind there are, each for a worker of its own.
+    """
 
     device: str
+    devices: int = 1
 
 
 @dataclass(frozen=True)

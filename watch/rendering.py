@@ -89,9 +89,10 @@ class KnownJob(Job):
 
 @dataclass
 class Renderer:
-    """Renders stems of one ``library``, keeping presets and wishes from one to the next."""
+    """Renders stems of one ``library`` on ``device``, keeping presets and wishes from one to the next."""
 
     library: Library
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         self._presets: OrderedDict[tuple[resolve.BlendSpec, str], tuple[tuple[Any, ...], Preset]] = OrderedDict()
@@ -155,7 +156,7 @@ class Renderer:
     def _sound(self, request: Stem, path: Path, tell: Tell) -> Verdict:
         wishes = self.wishes(request)
         preset, label = self.preset(wishes.layer)
-        settings = _settings(wishes.layer, preset)
+        settings = _settings(wishes.layer, preset, self.device)
         chain = wishes.chain
         if chain is None:
             chain = _preset_chain(preset)
@@ -219,7 +220,7 @@ class Renderer:
         return Failed(request.id, f"{job.output} and {_MOST_NAMES} names like it are taken; clear the output folder")
 
     def _album(self, request: Stem, tell: Tell) -> Verdict:
-        return albums.render(request, self.library, tell)
+        return albums.render(request, self.library, tell, device=request.choices.get("device", self.device))
 
     def _verdict(self, request: Stem, error: Exception) -> Verdict:
         """What ``error`` says about the stem of ``request``, or about the world around it."""
@@ -285,12 +286,12 @@ def _stay_inside(job: Job) -> None:
         raise Held("output", f"{job.output} would leave the output folder {job.root} through a link; remove the link")
 
 
-def _settings(layer: Layer, preset: Preset | None) -> Settings:
+def _settings(layer: Layer, preset: Preset | None, device: str) -> Settings:
     names = ("amount", "mix", "quality", "seed", "device")
     given = {name: value for name in names if (value := getattr(layer.choices, name)) is not None}
     if preset is not None:
         given.setdefault("amount", preset.card.amount)
-    devices.pick(given.get("device", "auto"))
+    devices.pick(given.setdefault("device", device))
     return Settings(**given)
 
 

@@ -289,9 +289,6 @@ class Service:
         number = 1 if row.kind == "album" else self._reserve(row, config)
         self._ledger.keyed(row.id, config_hash=config.key)
         mine = row if row.sha256 is not None else self._ledger.earlier(row.relative)
-        settings = dict(config.settings)
-        if self._settings.device != "auto":
-            settings["device"] = self._settings.device
         return Stem(
             id=row.id,
             path=str(self._root / row.relative),
@@ -301,7 +298,7 @@ class Service:
             out=str(config.out),
             place=str(config.place),
             base=str(self._root),
-            choices=settings,
+            choices=dict(config.settings),
             chain=None if config.chain is None else tuple(config.chain),
             mine=str(self._root / mine.output) if mine is not None and mine.output is not None else None,
             mine_sha256=mine.sha256 if mine is not None else None,
@@ -328,6 +325,8 @@ class Service:
     def _hear(self, event: PoolEvent) -> None:
         if isinstance(event, Warm):
             log.info("worker %d is ready on %s after %.1f s", event.number, event.device, event.seconds)
+            if self._settings.workers is None:
+                self._pool.grow(event.devices)
         elif isinstance(event, Died):
             printed = f"; it wrote: {event.printed[-500:]}" if event.printed else ""
             log.warning("worker %d %s%s", event.number, event.reason, printed)

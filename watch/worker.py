@@ -97,30 +97,46 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m watch.worker", description="A worker of gramophone watch.")
     parser.add_argument("--library", type=Path, help="the folder presets live in")
     parser.add_argument("--device", default="auto", help="where stems are rendered by default")
+    parser.add_argument("--place", type=int, default=0, help="which worker this is; several GPUs have one each")
     parser.add_argument("--threads", type=int, default=0, help="threads of the engine; 0 leaves it to torch")
     chosen = parser.parse_args(arguments)
     requests, answers = _pipes()
     mailbox = Mailbox(requests, answers)
     mailbox.start()
     try:
-        _serve(mailbox, answers, chosen.library, chosen.device, chosen.threads)
+        _serve(mailbox, answers, chosen)
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _serve(mailbox: Mailbox, answers: Answers, library: Path | None, device: str, threads: int) -> None:
+def _serve(mailbox: Mailbox, answers: Answers, chosen: argparse.Namespace) -> None:
     import torch
 
     from presets.library import default_library
     from watch.rendering import Renderer
 
-    if threads:
-        torch.set_num_threads(threads)
-    renderer = Renderer(default_library(library))
-    answers.send(Ready(_warm(device)))
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    devices = share_out(chosen.device, chosen.place)
+    renderer = Renderer(default_library(chosen.library), chosen.device)
+    shown = _warm(chosen.device)
+    answers.send(Ready(f"{shown}:{chosen.place % devices}" if devices > 1 else shown, devices))
     while (stem := mailbox.take()) is not None:
         answers.send(renderer.render(stem, answers.send))
+
+
+def share_out(device: str, place: int) -> int:
+    """Let ``device``, where it may be any of several GPUs, be another one for the worker in each ``place``; how many.
+
+    It keeps its name, so that what is rendered on one of them is recognised by the next.
+    """
+    import torch
+
+    count = torch.cuda.device_count() if device in ("auto", "cuda") and torch.cuda.is_available() else 1
+    if count > 1:
+        torch.cuda.set_device(place % count)
+    return max(1, count)
 
 
 def _warm(device: str) -> str:

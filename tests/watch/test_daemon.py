@@ -214,6 +214,44 @@ def test_sighup_reads_the_settings_again(daemon: "Daemon") -> None:
     daemon.until_states(tape__vox="done")
 
 
+def test_each_device_has_a_worker(daemon: "Daemon") -> None:
+    """One for each that the first one finds, unless a number was asked for."""
+    daemon.start(strange={"null": True}, env={"GRAMOPHONE_NULL_DEVICES": "3"})
+    daemon.until(lambda: daemon.log.count("is ready on") == 3, "three workers are ready")
+    daemon.drop("tape/vox.wav")
+    daemon.until_states(tape__vox="done")
+    assert len(daemon.workers()) == 3
+    assert daemon.stop() == 0
+    daemon.start("--workers", "1", strange={"null": True}, env={"GRAMOPHONE_NULL_DEVICES": "3"})
+    daemon.drop("tape/bass.wav")
+    daemon.until_states(tape__bass="done")
+    assert len(daemon.workers()) == 1
+
+
+def test_what_failed_is_known_again_to_a_new_ledger(daemon: "Daemon") -> None:
+    """Without its ledger the daemon tells of what lies in _failed, and a retry brings it back."""
+    path = daemon.drop("tape/vox.wav", subtype="FLOAT")
+    good = path.read_bytes()
+    sound, rate = soundfile.read(path)
+    soundfile.write(path, np.full_like(sound, np.nan), rate, "FLOAT")
+    daemon.drop("tape/bass.wav")
+    assert daemon.once() == 1
+    aside = daemon.folder / "_failed/tape/vox.wav"
+    (aside.parent / "a note of mine.txt").write_text("no stem")
+    before = daemon.fingerprint()
+    (daemon.state / "ledger.sqlite").write_bytes(b"garbage" * 1000)
+    assert daemon.once() == 1
+    assert daemon.fingerprint() == before
+    assert daemon.states() == {"tape/vox.wav": "failed", "tape/bass.wav": "done"}
+    assert "NaN" in str(daemon.status()["failed"])
+    daemon.check()
+    aside.write_bytes(good)
+    assert daemon.command("retry").returncode == 0
+    assert daemon.once() == 0
+    assert daemon.outputs() == ["tape/bass.wav", "tape/vox.wav"]
+    daemon.check()
+
+
 def test_a_stem_that_kills_every_worker_fails_and_the_others_do_not(daemon: "Daemon") -> None:
     """After its attempts it is given up with the reason; a stem behind it is rendered."""
     config = daemon.folder / "watch.toml"

@@ -398,6 +398,18 @@ def test_long_stems_are_sent_one_at_a_time(make_pool: Maker, clock: Clock, tmp_p
     assert pool.room == 1
 
 
+def test_a_pool_grows(make_pool: Maker) -> None:
+    """Where there turn out to be more devices there are more workers, each told which one it is."""
+    pool = make_pool("sys.stderr.write(' '.join(sys.argv[2:]) + '\\n'); sys.stderr.flush()")
+    warm(pool)
+    pool.grow(3)
+    pool.grow(2)
+    seen = until(pool, lambda seen: len(kinds(seen, Warm)) == 2 and len(kinds(seen, Printed)) >= 2)
+    assert len(pool.pids) == 3
+    told = {event.text for event in kinds(seen, Printed) if isinstance(event, Printed)}
+    assert told >= {"--place 1", "--place 2"}
+
+
 def test_the_worker_finds_the_package_and_nothing_of_the_current_folder() -> None:
     """A file called engine.py in the folder where the daemon was started is not what the worker imports."""
     assert "-P" in command(None, "cpu", 1)

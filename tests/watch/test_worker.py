@@ -28,6 +28,7 @@ from render.plan import Job
 from watch import pool, protocol
 from watch.protocol import Failed, Incomplete, Published, Ready, Started, Stem, Verdict, Waiting
 from watch.rendering import Renderer
+from watch.worker import share_out
 
 RATE = 8000
 # How long a process may take that does as it should, on a machine that is busy with something else.
@@ -560,6 +561,30 @@ def test_the_process_renders_and_ends_with_its_pipe(
     assert process.wait(PATIENCE_S) == 0
 
 
+def test_several_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each worker gets one of its own, unless a certain one is asked for; more workers than those share them."""
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    assert [share_out(device, 3) for device in ("auto", "cuda", "cuda:0", "cpu")] == [2, 2, 1, 1]
+    assert [share_out("auto", place) for place in range(3)] == [2, 2, 2]
+    assert taken == [1, 1, 0, 1, 0]
+
+
+def test_the_daemons_device_is_that_of_stems_and_albums(renderer: Renderer, folder: Path) -> None:
+    """What the worker was started with holds for all that names no device; one that is not there is waited for."""
+    away = Renderer(renderer.library, "cuda:77")
+    stem = request(folder / "tape" / "vox.wav", choices={"preset": "tape"})
+    (folder / "tape" / "album.toml").write_text(ALBUM.partition('[[track]]\nstem = "bass')[0])
+    album = request(folder / "tape" / "album.toml", place="tape", album=True, choices={})
+    for asked in (stem, album):
+        verdict = ask(away, asked)
+        assert isinstance(verdict, Waiting), verdict
+        assert "cuda:77" in verdict.reason
+        assert isinstance(ask(Renderer(renderer.library, "cpu"), asked), Published)
+
+
 def test_the_daemons_death_stops_a_stem_under_work(
     worker: "Callable[..., subprocess.Popen[bytes]]", folder: Path, tmp_path: Path
 ) -> None:
@@ -606,7 +631,7 @@ def test_prints_go_to_stderr(worker: "Callable[..., subprocess.Popen[bytes]]") -
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], env=pool.environment(), capture_output=True, input=b"x", check=True
     )
-    assert json.loads(done.stdout) == ["Ready", {"device": "cpu"}]
+    assert json.loads(done.stdout) == ["Ready", {"device": "cpu", "devices": 1}]
     assert done.stderr == b"a plugin speaks\nand a library\n"
 
 

@@ -2,6 +2,7 @@
 
 What is not the engine's is the real thing: the pipes, the check that a stem is whole, records, temporary files, names.
 ``GRAMOPHONE_NULL_S`` is how long a stem takes: half of it before its output is published, half after.
+``GRAMOPHONE_NULL_DEVICES`` is how many devices it claims there are.
 """
 
 import os
@@ -27,7 +28,7 @@ def main() -> int:
     requests, answers = _pipes()
     mailbox = Mailbox(requests, answers)
     mailbox.start()
-    answers.send(Ready("nothing"))
+    answers.send(Ready("nothing", int(os.environ.get("GRAMOPHONE_NULL_DEVICES", "1"))))
     try:
         while (stem := mailbox.take()) is not None:
             answers.send(_render(stem, answers))

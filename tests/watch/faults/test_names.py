@@ -99,11 +99,16 @@ def test_odd_names(shared: "Daemon", name: str) -> None:
 
 
 def test_odd_names_of_folders(shared: "Daemon") -> None:
-    """Sub folders may be called as oddly; the output keeps as many levels."""
+    """Sub folders may be called as oddly; the output keeps as many levels, each with a name that every system takes."""
     made = drop(shared, "tape/-x/{a}/two\nlines/vox.wav", "tape/con/x../vox.wav")
-    for output in assert_own_outputs(shared, made):
-        assert output.startswith("tape/")
-        assert ".." not in Path(output).parts
+    for name, output in zip(made, assert_own_outputs(shared, made), strict=True):
+        folders = Path(output).parts[:-1]
+        assert folders[0] == "tape"
+        assert len(folders) == name.count("/")
+        for folder in folders:
+            assert folder.isprintable()
+            assert not folder.endswith((".", " "))
+            assert folder.casefold() != "con"
 
 
 def test_links_out_of_the_folder_are_refused(shared: "Daemon", tmp_path: Path) -> None:
