@@ -70,9 +70,9 @@ class DaemonConfig:
     """What holds for the daemon as a whole, said in the watch.toml of the watched folder itself.
 
     ``settle_s`` is how long a stem has to be still, ``rescan_s`` how often the folder is scanned unasked, both in
-    seconds; ``poll`` asks for no events of the file system;
-    ``workers`` is one for each device when None; ``attempts`` is how often a stem that brings its worker down is tried; ``deadline_factor`` stretches the time a stem may take; with less than ``min_free_mb`` megabytes
-    free where outputs go, work pauses.
+    seconds; ``poll`` asks for no events of the file system; ``workers`` is one for each device when None; ``attempts``
+    is how often a stem that brings its worker down is tried; ``deadline_factor`` stretches the time a stem may take;
+    with less than ``min_free_mb`` megabytes free where outputs go, work pauses.
     """
 
     settle_s: float = 2.0
