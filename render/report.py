@@ -161,6 +161,7 @@ def _record(job: Job, seen: Sequence[Portrait], key: str, moment: Mapping[str, A
         "seed": settings.seed,
         "device": device.pick(settings.device).type,
         "chain": [step.record() for step in job.chain],
+        "instrument": None if job.performance is None else job.performance.record(),
         "level_change_db": None if before is None or output.level_db is None else output.level_db - before,
         "resampled_hz": _resampled(job),
         "padded_samples": max(0, output.info.frames - job.info.frames),
@@ -267,6 +268,7 @@ def _facts(record: Mapping[str, Any], job: Job) -> dict[str, str]:
         "Quality": record["quality"] if job.styled else "",
         "Seed": str(record["seed"]),
         "Device": record["device"] if job.styled else "",
+        "Instrument": _played(record["instrument"]),
         "Chain": " → ".join(_steps(record["chain"])),
         "Level": ""
         if change is None
@@ -300,10 +302,34 @@ def _steps(chain: Iterable[Mapping[str, Any]]) -> list[str]:
     steps = []
     for step in chain:
         inner = step.get("plugins")
-        values = ", ".join(f"{key} {_value(value)}" for key, value in step.items() if key not in ("plugin", "plugins"))
+        if "plugin_file" in step:
+            name, values = _outside(step)
+        else:
+            name = step["plugin"]
+            values = {key: value for key, value in step.items() if key not in ("plugin", "plugins", "automation")}
+        # What moves has no value of its own.
+        values |= step.get("automation", {})
+        said = ", ".join(f"{key} {_value(value)}" for key, value in values.items())
         inside = f"({' → '.join(_steps(inner))})" if inner else ""
-        steps.append(f"{step['plugin']}{inside}" + (f" [{values}]" if values else ""))
+        steps.append(f"{name}{inside}" + (f" [{said}]" if said else ""))
     return steps
+
+
+def _outside(step: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name and version of a plugin file, and what the chain sets of it."""
+    values = dict(step["parameters"])
+    if step["preset_file"]:
+        values["from"] = "a preset file"
+    if step["latency_samples"] is not None:
+        values["latency"] = f"said to be {step['latency_samples']} samples"
+    return f"{step['plugin_file']} {step['version']}".rstrip(), values
+
+
+def _played(performance: Mapping[str, Any] | None) -> str:
+    if performance is None:
+        return ""
+    player, *_ = _steps([performance["instrument"]])
+    return f"{performance['track']} by {player}, {performance['tail_s']:g} s to ring out"
 
 
 def _value(value: object) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mido
 import pytest
 import torch
 from torch import Tensor
@@ -133,6 +134,51 @@ def test_the_page_says_it_too(album: Callable[[], Plan]) -> None:
         "torch <b>",
     ):
         assert expected in page
+
+
+def test_plugin_files_and_what_moves_are_told(
+    plugins_here: Path, make_stem: MakeStem, shelf: Library, tmp_path: Path
+) -> None:
+    """A plugin file with its version and settings, what moves, and the instrument of a part stand on the page."""
+    stem = make_stem()
+    song = mido.MidiFile()
+    track = song.add_track("Bass")
+    track += [mido.Message("note_on", note=69, velocity=99), mido.Message("note_off", note=69, time=240)]
+    song.save(tmp_path / "song.mid")
+    (tmp_path / "album.toml").write_text(
+        f"""
+[album]
+title = "Bus"
+amount = 0
+[[track]]
+stem = "{stem.name}"
+chain = [
+  {{ plugin = "GramoGain", parameters = {{ gain = -6.0, voicing = "Half" }}, latency_samples = 100 }},
+  {{ plugin = "mix", plugins = [{{ plugin = "GramoMono" }}, {{ plugin = "gain", gain_db = -3 }}] }},
+]
+automation = [
+  {{ target = "chain[1].gain", points = [[0.0, -6.0], [0.1, 0.0]] }},
+  {{ target = "chain[2].plugins[2].gain_db", points = [[0.0, -3.0], [0.1, 0.0]] }},
+]
+[[track]]
+midi = "song.mid"
+instrument = {{ plugin = "GramoSine", tail_s = 0.5, parameters = {{ level = -12.0 }} }}
+"""
+    )
+    plan = planner.plan_album(tmp_path / "album.toml", library=shelf, wish=Wish(report=True))
+    found = report.gather(plan, *_render(plan))
+    page = report.html(found, plan.jobs[0].output.parent)
+    for expected in (
+        "GramoGain 1.0.0 [gain_db -6 to 0 in 2 points",
+        "voicing Half, latency said to be 100 samples]",
+        "mix(GramoMono 1.0.0 → gain [gain_db -3 to 0 in 2 points",
+        "all tracks by GramoSine 1.0.0 [level_db -12], 0.5 s to ring out",
+    ):
+        assert expected in page
+    tracks = _figures(found, Path())["tracks"]
+    assert tracks[0]["chain"][0]["plugin_file"] == "GramoGain"
+    assert tracks[0]["instrument"] is None
+    assert tracks[1]["instrument"]["instrument"]["parameters"] == {"level_db": -12.0}
 
 
 def test_the_next_report_remembers_the_times(album: Callable[[], Plan], tmp_path: Path) -> None:
