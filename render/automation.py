@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engine.settings import Settings
 from render import lanes as tables
-from render import midi, midipart, songs
+from render import midi, midifiles, midipart
 from render.breakpoints import Breakpoints
 from render.chain import Chain, Step
 from render.choices import Layer
@@ -35,7 +35,7 @@ def beside(stem: Path) -> tuple[tuple[Lane, ...], list[str]]:
     They are tracks whose names say what they move, ``gramophone: amount`` or ``gramophone: chain[1].gain_db``, by the
     one controller that each of them uses. Nobody asked for them, so what is wrong with one is a note.
     """
-    path = stem if stem.suffix.lower() in midi.SUFFIXES else songs.beside(stem)
+    path = stem if stem.suffix.lower() in midifiles.SUFFIXES else midifiles.beside(stem)
     if path is None:
         return (), []
     try:

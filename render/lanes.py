@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from render import midi, midipart, songs
+from render import midi, midifiles, midipart
 from render.breakpoints import Breakpoints
 from render.errors import MidiError, Mistake, found, nearest
 
@@ -181,8 +181,8 @@ def _midi(
 ) -> Path | None:
     value = entry.get("midi")
     if value is None:
-        own = stem is not None and stem.suffix.lower() in midi.SUFFIXES
-        path = stem if own else songs.beside(stem) if stem is not None else None
+        own = stem is not None and stem.suffix.lower() in midifiles.SUFFIXES
+        path = stem if own else midifiles.beside(stem) if stem is not None else None
         if path is None and note is not None and stem is not None:
             note(f"{entry['target']} stays as it is: there is no MIDI file beside {stem.name}")
         elif path is None:

@@ -18,7 +18,6 @@ from render.tempo import Marker, Song, TempoMap
 
 MAX_BYTES = 16_000_000
 MAX_EVENTS = 1_000_000
-SUFFIXES = frozenset({".mid", ".midi", ".smf", ".rmi", ".kar"})
 
 _TEXT = 200  # characters of a name that are kept
 _NAME, _MARKER, _CUE, _END, _TEMPO, _METRE = 0x03, 0x06, 0x07, 0x2F, 0x51, 0x58

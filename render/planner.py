@@ -20,7 +20,7 @@ from render import (
     destination,
     instrument,
     manifest,
-    midi,
+    midifiles,
     midirender,
     outformat,
     provenance,
@@ -293,7 +293,7 @@ class _Planner:
         return Plan(title, tuple(jobs), tuple(self.unreadable), handed)
 
     def _stem(self, request: _Request) -> audio.Info | None:
-        if request.stem.suffix.lower() in midi.SUFFIXES:
+        if request.stem.suffix.lower() in midifiles.SUFFIXES:
             what = "expected an audio file, or a manifest's track with midi = FILE and instrument = { plugin = … }"
             key = f"{request.key}.stem" if request.key else ""
             self.wrong(request.file, key, f"{request.stem} is MIDI, which makes no sound of its own; {what}")
@@ -426,7 +426,7 @@ class _Planner:
 
 def _into_its_session_s(stem: Path) -> float:
     """Where in its session a stem begins: its time of day past the whole hour, where sessions start."""
-    if stem.suffix.lower() in midi.SUFFIXES:
+    if stem.suffix.lower() in midifiles.SUFFIXES:
         return 0.0
     try:
         return audio.read_annotations(stem).start_s % 3600

@@ -259,12 +259,12 @@ def _facts(record: Mapping[str, Any], job: Job) -> dict[str, str]:
     parts = (record["preset"] or {}).get("blend_of", [])
     change, seconds, resampled = record["level_change_db"], record["seconds"], record["resampled_hz"]
     output, rate = record["output"], record["output"]["rate"]
+    moving: Mapping[str, str] = record["automation"]
     length_s, form = output["frames"] / rate, record["stem"].get("format", output["format"])
     return {
         "Preset": " + ".join(f"{part['weight']:.0%} {part['name']}" for part in parts) or job.label,
-        "Amount": f"{record['amount']:g}",
-        "Mix": "" if record["mix"] == 1 else f"{record['mix']:g}",
-        "Automation": ", ".join(f"{name} {told}" for name, told in record["automation"].items()),
+        "Amount": _line(moving["amount"]) if "amount" in moving else f"{record['amount']:g}",
+        "Mix": _line(moving["mix"]) if "mix" in moving else "" if record["mix"] == 1 else f"{record['mix']:g}",
         "Quality": record["quality"] if job.styled else "",
         "Seed": str(record["seed"]),
         "Device": record["device"] if job.styled else "",
@@ -276,7 +276,7 @@ def _facts(record: Mapping[str, Any], job: Job) -> dict[str, str]:
         "Levelled": _levelled(record),
         "Resampled": f"{rate} → {resampled} → {rate} Hz" if resampled else "",
         "Overs": _overs(record),
-        "Padded": f"{record['padded_samples'] / rate:g} s for the chain to ring out"
+        "Padded": f"{record['padded_samples'] / rate:.3g} s for the chain to ring out"
         if record["padded_samples"]
         else "",
         "Format": form if form == output["format"] else f"{form} → {output['format']}",
@@ -308,7 +308,7 @@ def _steps(chain: Iterable[Mapping[str, Any]]) -> list[str]:
             name = step["plugin"]
             values = {key: value for key, value in step.items() if key not in ("plugin", "plugins", "automation")}
         # What moves has no value of its own.
-        values |= step.get("automation", {})
+        values |= {key: _line(told) for key, told in step.get("automation", {}).items()}
         said = ", ".join(f"{key} {_value(value)}" for key, value in values.items())
         inside = f"({' → '.join(_steps(inner))})" if inner else ""
         steps.append(f"{name}{inside}" + (f" [{said}]" if said else ""))
@@ -332,9 +332,17 @@ def _played(performance: Mapping[str, Any] | None) -> str:
     return f"{performance['track']} by {player}, {performance['tail_s']:g} s to ring out"
 
 
+def _line(told: str) -> str:
+    """`Breakpoints.told` without the digest, which tells people nothing."""
+    return told.partition(" (")[0]
+
+
 def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _sentence(note: str) -> str:
-    return f"{note[:1].upper()}{note[1:]}{'' if note.endswith('.') else '.'}"
+    first = note.partition(" ")[0]
+    # Names of files and of parameters keep their case.
+    begun = note if "." in first or "_" in first else f"{note[:1].upper()}{note[1:]}"
+    return f"{begun}{'' if note.endswith('.') else '.'}"

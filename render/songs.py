@@ -4,19 +4,8 @@ from pathlib import Path
 
 from render import midi
 from render.errors import MidiError
+from render.midifiles import beside
 from render.tempo import Song
-
-_ENDINGS = (".mid", ".midi", ".MID", ".MIDI", ".Mid")
-
-
-def beside(stem: Path) -> Path | None:
-    """The MIDI file with the name of ``stem`` in its folder, or None; never ``stem`` itself."""
-    if stem.suffix.lower() in midi.SUFFIXES:
-        return None
-    try:
-        return next((path for ending in _ENDINGS if (path := stem.with_suffix(ending)).is_file()), None)
-    except (OSError, ValueError):  # a name that no file can have
-        return None
 
 
 def of_stem(stem: Path) -> tuple[Song | None, tuple[str, ...]]:

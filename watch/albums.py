@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +14,6 @@ from render.errors import RenderError
 from render.events import AlbumDone, Event, ExportFailed, StemFailed, StemPublished, StemSkipped
 from render.plan import Job, Plan
 from watch.protocol import Failed, Published, Started, Stem, Tell, Verdict
-
-_LOG = logging.getLogger(__name__)
 
 
 def render(request: Stem, library: Library, tell: Tell, *, device: str = "auto") -> Verdict:
@@ -42,7 +39,14 @@ def render(request: Stem, library: Library, tell: Tell, *, device: str = "auto")
         lines = "; ".join(f"{failure.title}: {failure.reason}" for failure in failures)
         return Failed(request.id, f"{done.failed} of {len(plan.jobs) + len(plan.unreadable)} tracks: {lines}", passing)
     outputs = [job.output for job in plan.jobs]
-    handover.run(plan, ended, done, on_event=_handed)
+    # The stems are there whatever becomes of the project files and the report.
+    unwritten: list[str] = []
+
+    def handed(event: Event) -> None:
+        if isinstance(event, ExportFailed):
+            unwritten.append(f"{event.kind} was not written: {event.reason}")
+
+    handover.run(plan, ended, done, on_event=handed)
     return Published(
         request.id,
         os.fspath(out),
@@ -52,6 +56,7 @@ def render(request: Stem, library: Library, tell: Tell, *, device: str = "auto")
         source_sha256=stamps.file_digest(path),
         preset_hash=_presets(plan.jobs),
         outputs=tuple(os.fspath(output) for output in outputs),
+        notes=tuple(unwritten),
     )
 
 
@@ -63,12 +68,6 @@ def _run(plan: Plan) -> tuple[AlbumDone, list[Event]]:
             ended.append(event)
 
     return batch.run(plan, on_event=listen), ended
-
-
-def _handed(event: Event) -> None:
-    """The stems are there whatever becomes of the project files and the report: what went wrong goes into the log."""
-    if isinstance(event, ExportFailed):
-        _LOG.warning("%s: %s", event.path, event.reason)
 
 
 def _ours(job: Job) -> bool:

@@ -145,6 +145,8 @@ class Book:
         log.info(
             "%s → %s%s", names.shown(row.relative), names.shown(output), ", which was there" if said.already else ""
         )
+        for note in said.notes:
+            log.warning("%s: %s", names.shown(row.relative), names.shown(note))
         return [] if after == "keep" else [row]
 
     def _make_way(self, row: Row, output: str) -> None:

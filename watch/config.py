@@ -16,7 +16,9 @@ from typing import Any
 from presets import names as preset_names
 from presets import resolve
 from presets.library import Library
-from render.errors import Mistake, found
+from render import midifiles, pluginfiles
+from render.errors import Mistake, found, nearest
+from render.plugins import PLUGINS
 from watch import names, tables
 from watch.layers import Layer, Layers, real, within
 from watch.lookup import Lookup
@@ -124,7 +126,7 @@ class Configs:
             after=work.nearest("after")[0] or "keep",
             failed=work.nearest("failed")[0] or "move",
             label=label,
-            key=_key(settings, chain),
+            key=_key(settings, chain, self.root / relative),
         )
 
     def _sound(self, work: _Work) -> tuple[dict[str, Any], str, tuple[Mapping[str, Any], ...] | None]:
@@ -133,6 +135,7 @@ class Configs:
             for key in tables.SOUND
             if key not in ("preset", "chain") and (value := work.nearest(key)[0]) is not None
         }
+        settings |= self._midi(work)
         preset, label = self._preset(work, settings.get("amount") == 0)
         if preset is not None:
             settings["preset"] = preset
@@ -141,12 +144,51 @@ class Configs:
             return settings, label, None
 
         def whole(key: str, path: str) -> str:
-            place = self._inside(layer, key, path, work)
-            if place is not None and not _is_file(place):
-                work.wrong(layer, key, f"found {found(path)}; there is no such file")
-            return path if place is None else os.fspath(place)
+            if key.endswith(".plugin"):
+                return self._plugin(layer, key, path, work)
+            return self._file(layer, key, path, work)
 
         return settings, label, tuple(tables.with_files(raw, whole))
+
+    def _midi(self, work: _Work) -> dict[str, Any]:
+        """The choices that name MIDI files, with whole paths."""
+        chosen: dict[str, Any] = {}
+        text, layer = work.nearest("tempo")
+        if layer is not None:
+            chosen["tempo"] = self._file(layer, "tempo", text, work)
+        lanes, layer = work.nearest("automation")
+        if layer is not None and isinstance(lanes, list):
+            chosen["automation"] = [
+                {**lane, "midi": self._file(layer, f"automation[{number}].midi", lane["midi"], work)}
+                if isinstance(lane, dict) and isinstance(lane.get("midi"), str)
+                else lane
+                for number, lane in enumerate(lanes, 1)
+            ]
+        return chosen
+
+    def _file(self, layer: Layer, key: str, text: str, work: _Work) -> str:
+        """The whole path of the file that ``layer`` calls ``text``, which stays as it is when it is a mistake."""
+        place = self._inside(layer, key, text, work)
+        if place is not None and not _is_file(place):
+            work.wrong(layer, key, f"found {found(text)}; there is no such file")
+        return text if place is None else os.fspath(place)
+
+    def _plugin(self, layer: Layer, key: str, name: str, work: _Work) -> str:
+        """As `_file`, for a plugin: a name is that of an installed one, and stays a name."""
+        if not pluginfiles.is_path(name) and pluginfiles.find(name, None) is not None:
+            return name
+        if not pluginfiles.looks_like_file(name):
+            near = nearest(name, [*PLUGINS, *(path.stem for path in pluginfiles.installed())])
+            work.wrong(layer, key, f"no plugin is called {found(name)}; expected a built-in or an installed one{near}")
+            return name
+        if layer.level == "sidecar":
+            # Whoever may drop a stem could drop a plugin with it.
+            work.wrong(layer, key, f"found {found(name)}; expected the name of an installed plugin in a sidecar")
+            return name
+        place = self._inside(layer, key, name, work)
+        if place is not None and not os.path.lexists(place):
+            work.wrong(layer, key, f"found {found(name)}; there is no such plugin file")
+        return name if place is None else os.fspath(place)
 
     def _preset(self, work: _Work, dry: bool) -> tuple[str | dict[str, float] | None, str]:
         """The preset as `Choices` take it, and its label: of a nearer file, the folder's name, the root's file."""
@@ -231,20 +273,31 @@ def _place(work: _Work, settings: Mapping[str, Any], label: str) -> PurePosixPat
     return names.output(names.parse_template(work.nearest("template")[0] or names.TEMPLATE), values)
 
 
-def _key(settings: Mapping[str, Any], chain: tuple[Mapping[str, Any], ...] | None) -> str:
-    files: list[tuple[int, int]] = []
+def _key(settings: Mapping[str, Any], chain: tuple[Mapping[str, Any], ...] | None, stem: Path) -> str:
+    files: list[object] = []
 
-    def note(key: str, path: str) -> str:
-        try:
-            status = Path(path).stat()
-            files.append((status.st_size, status.st_mtime_ns))
-        except OSError:
-            files.append((-1, 0))
-        return path
+    def note(key: str, name: str) -> str:
+        if key.endswith(".plugin"):
+            path = pluginfiles.find(name, None)
+            files.append(None if path is None else _identity(path))
+        else:
+            files.append(_identity(Path(name)))
+        return name
 
     steps = None if chain is None else tables.with_files(list(chain), note)
+    lanes = settings.get("automation")
+    named = [lane.get("midi") for lane in lanes if isinstance(lane, dict)] if isinstance(lanes, list) else []
+    songs = (midifiles.beside(stem), settings.get("tempo"), *named)
+    files += [_identity(Path(song)) for song in songs if isinstance(song, str | Path)]
     text = json.dumps([dict(settings), steps, files], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _identity(path: Path) -> object:
+    try:
+        return pluginfiles.identity(path)
+    except (OSError, ValueError):
+        return None
 
 
 def _is_file(path: Path) -> bool:

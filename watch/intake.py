@@ -1,12 +1,13 @@
 """What one look at the watched folder gives the daemon: the scan, without outputs, and with albums put together.
 
 The stems that an album names are the album's: they are not rendered once more by themselves, and the album waits
-until every one of them is still. All other stems of its folder are taken as anywhere else, so that none is forgotten.
+until every one of them is still, and every MIDI file that it names or that lies beside them. All other stems of its
+folder are taken as anywhere else, so that none is forgotten.
 """
 
 import os
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from render import manifest
@@ -14,6 +15,14 @@ from render.errors import InputError
 from watch import names
 from watch.config import Configs
 from watch.scan import Found, ScanResult, Snapshot, scan
+
+
+@dataclass(frozen=True)
+class _Named:
+    """The files in the watched folder that an album names, by their relative paths."""
+
+    stems: frozenset[str] = frozenset()
+    songs: frozenset[str] = frozenset()
 
 
 class Intake:
@@ -24,7 +33,7 @@ class Intake:
         self._configs = configs
         self._exclude = frozenset(exclude)
         self._outputs: frozenset[Path] = frozenset()
-        self._tracks: dict[str, tuple[Snapshot, frozenset[str]]] = {}
+        self._tracks: dict[str, tuple[Snapshot, _Named]] = {}
 
     @property
     def excluded(self) -> frozenset[Path]:
@@ -48,26 +57,37 @@ class Intake:
             return result
         tracks = {album.relative: self._tracks_of(album) for album in albums}
         self._tracks = {album.relative: (album.snapshot, tracks[album.relative]) for album in albums}
-        claimed = frozenset().union(*tracks.values())
+        claimed = frozenset().union(*(named.stems for named in tracks.values()))
         states = {found.relative: found for found in result.found if found.relative in claimed}
         found = []
         for one in result.found:
             if one.kind == "album":
-                there = [states[track].snapshot for track in sorted(tracks[one.relative] & states.keys())]
-                found.append(replace(one, beside=(*there, *one.beside)))
+                named = tracks[one.relative]
+                there = [states[track] for track in sorted(named.stems & states.keys())]
+                files = [shot for stem in there for shot in (stem.snapshot, *stem.beside)]
+                files += [result.songs[song] for song in sorted(named.songs & result.songs.keys())]
+                found.append(replace(one, beside=(*dict.fromkeys(files), *one.beside)))
             elif one.relative not in claimed:
                 found.append(one)
         return replace(result, found=tuple(found))
 
-    def _tracks_of(self, album: Found) -> frozenset[str]:
-        """The stems that ``album`` names; none while its manifest cannot be read, which the worker will say."""
+    def _tracks_of(self, album: Found) -> "_Named":
+        """The files that ``album`` names; none while its manifest cannot be read, which the worker will say."""
         kept = self._tracks.get(album.relative)
         if kept and kept[0] == album.snapshot:
             return kept[1]
         try:
             read, _ = manifest.load(album.path)
         except (InputError, OSError):
-            return frozenset()
+            return _Named()
         home = self.root / names.folder_of(album.relative)
-        named = (Path(os.path.normpath(home / track.stem)) for track in read.track if track.stem)
-        return frozenset(names.relative(self.root, path) for path in named if path.is_relative_to(self.root))
+
+        def here(paths: Iterable[str | None]) -> frozenset[str]:
+            named = (Path(os.path.normpath(home / path)) for path in paths if path)
+            return frozenset(names.relative(self.root, path) for path in named if path.is_relative_to(self.root))
+
+        tables = (read.album, *read.track)
+        lanes = [lane for table in tables if isinstance(table.automation, list) for lane in table.automation]
+        songs = [table.tempo for table in tables] + [track.midi for track in read.track]
+        songs += [path for lane in lanes if isinstance(lane, dict) and isinstance(path := lane.get("midi"), str)]
+        return _Named(here(track.stem for track in read.track), here(songs))

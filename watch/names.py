@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from engine.formats import SUFFIXES
-from render import naming
+from render import midifiles, naming
 from render.naming import UNWRITABLE
 
 OUT = "_out"
@@ -30,6 +30,8 @@ FIELDS: Mapping[str, str] = {
 }
 # What is dropped as sound, also when the engine cannot read it: a stem that fails is told, one that is passed over not.
 SOUND = frozenset(SUFFIXES) | UNWRITABLE
+# MIDI files, which are no stems: beside one of the same name they give it tempo and automation.
+SONGS = midifiles.SUFFIXES
 NAME_BYTES = 255
 
 # Endings of files that a browser, a copying program or an upload has not finished.
@@ -43,7 +45,7 @@ _MAX_PARTS = 8
 _MAX_ENDING = 16
 _DIGITS = re.compile(r"[0-9]{1,2}\Z")
 
-Kind = Literal["stem", "album", "config", "sidecar"]
+Kind = Literal["stem", "album", "config", "sidecar", "song"]
 
 
 def passed_over(name: str, *, top: bool) -> bool:
@@ -60,8 +62,8 @@ def passed_over(name: str, *, top: bool) -> bool:
 def kind(name: str) -> Kind | None:
     """What a file called ``name`` is to the watch house; None for what it leaves alone.
 
-    >>> kind("Vox.WAV"), kind("album.toml"), kind("watch.toml"), kind("vox.toml"), kind("notes.txt")
-    ('stem', 'album', 'config', 'sidecar', None)
+    >>> kind("Vox.WAV"), kind("album.toml"), kind("watch.toml"), kind("vox.toml"), kind("vox.mid"), kind("notes.txt")
+    ('stem', 'album', 'config', 'sidecar', 'song', None)
     """
     if name == CONFIG:
         return "config"
@@ -70,7 +72,7 @@ def kind(name: str) -> Kind | None:
     suffix = ending(name).casefold()
     if suffix == ".toml":
         return "sidecar"
-    return "stem" if suffix in SOUND else None
+    return "song" if suffix in SONGS else "stem" if suffix in SOUND else None
 
 
 def ending(name: str) -> str:

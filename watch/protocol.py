@@ -69,7 +69,8 @@ class Published:
     """The ``output`` of stem ``id`` is durable under its name: ``frames`` long, ``already`` when it was there before.
 
     ``source_sha256`` is the digest of the stem and ``preset_hash`` that of what it went through. For an album
-    ``output`` is the folder, ``outputs`` are all its files and ``frames`` is their sum.
+    ``output`` is the folder, ``outputs`` are all its files and ``frames`` is their sum. ``notes`` are what its sender
+    should be told all the same.
     """
 
     id: int
@@ -80,6 +81,7 @@ class Published:
     source_sha256: str = ""
     preset_hash: str = ""
     outputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ _Kept = TypeVar("_Kept")
 KEPT_PRESETS = 8
 KEPT_WISHES = 64
 _MOST_NAMES = 10_000
+_MOST_NOTES = 20
 # What a disk or a folder says that may say otherwise later: nothing that the stem could help.
 _PASSING = frozenset(
     getattr(errno, name)
@@ -167,6 +168,7 @@ class Renderer:
         if misfits := chains.misfits(chain, rate=info.rate, channels=info.channels):
             return Failed(request.id, "; ".join(misfits))
         layers = (wishes.layer,)
+        song, told = _song(wishes.layer, info.path)
         try:
             form, _ = outformat.decide(layers, destination.beside(info.path), info, "")
         except InputError as error:
@@ -187,7 +189,8 @@ class Renderer:
             tail_samples=tails.samples(chosen(layers, "tail_s")[0], info.rate),
             tail_auto=chosen(layers, "tail_s")[0] == tails.AUTO,
             overwrite=False,
-            song=_song(wishes.layer, info.path),
+            song=song,
+            notes=told,
             loudness_lufs=chosen(layers, "loudness_lufs")[0],
             ceiling_dbtp=chosen(layers, "ceiling_dbtp")[0],
         )
@@ -271,6 +274,7 @@ def _published(request: Stem, job: KnownJob, *, already: bool) -> Published:
         already,
         source_sha256=job.inputs()["stem"],
         preset_hash=job.inputs()["preset"] or "",
+        notes=job.notes[:_MOST_NOTES],
     )
 
 
@@ -295,12 +299,12 @@ def _settings(layer: Layer, preset: Preset | None, device: str) -> Settings:
     return Settings(**given)
 
 
-def _song(layer: Layer, stem: Path) -> Song | None:
-    """The bars and markers that the folder chose, or those of the MIDI file beside ``stem``, if it is one."""
+def _song(layer: Layer, stem: Path) -> tuple[Song | None, tuple[str, ...]]:
+    """The bars and markers that the folder chose, or those of the MIDI file beside ``stem``, and notes on that one."""
     if layer.choices.tempo is None:
-        return songs.of_stem(stem)[0]
+        return songs.of_stem(stem)
     try:
-        return songs.chosen((layer.base or Path()) / layer.choices.tempo)
+        return songs.chosen((layer.base or Path()) / layer.choices.tempo), ()
     except MidiError as error:
         raise Held("config", f"tempo: {error}") from error
 

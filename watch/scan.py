@@ -44,8 +44,8 @@ class Found:
     """A stem, or the manifest of an album, as one scan saw it.
 
     ``relative`` leads from the watched folder to ``path``, with ``/`` between its parts and surrogateescape for bytes
-    that are no UTF-8. ``beside`` are snapshots of the other files that say how it is rendered: its sidecar, each
-    watch.toml above it, an album's stems. It may be taken once all of them have been still.
+    that are no UTF-8. ``beside`` are snapshots of the other files that say how it is rendered: its sidecar, the MIDI
+    file of the same name, each watch.toml above it, an album's stems. It may be taken once all of them have been still.
     """
 
     path: Path
@@ -68,13 +68,14 @@ class ScanResult:
     """What one scan saw, in the order of the paths.
 
     ``configs`` are the folders with a watch.toml, ``blind`` those that could not be looked into (their whole tree is
-    unknown, not gone); ``""`` is the watched folder itself.
+    unknown, not gone); ``""`` is the watched folder itself. ``songs`` are the MIDI files, by their relative paths.
     """
 
     found: tuple[Found, ...]
     refused: tuple[Refused, ...] = ()
     configs: Mapping[str, Snapshot] = field(default_factory=dict)
     blind: frozenset[str] = frozenset()
+    songs: Mapping[str, Snapshot] = field(default_factory=dict)
 
     def missed(self, relative: str) -> bool:
         """Whether the scan could not see ``relative``, so that it may be there although it was not found."""
@@ -93,6 +94,7 @@ def scan(root: Path, exclude: Collection[Path] = ()) -> ScanResult:
         tuple(sorted(walk.refused, key=lambda refused: refused.path)),
         walk.configs,
         frozenset(walk.blind),
+        walk.songs,
     )
 
 
@@ -119,6 +121,7 @@ class _Walk:
         self.refused: list[Refused] = []
         self.configs: dict[str, Snapshot] = {}
         self.blind: set[str] = set()
+        self.songs: dict[str, Snapshot] = {}
         self.excluded_paths = {os.path.normpath(root / path) for path in exclude}
         # A path that is spelt in another way, or a file system that knows no case, is still the same folder.
         self.excluded = {identity for path in exclude if (identity := _identity(root / path))}
@@ -164,16 +167,23 @@ class _Walk:
         status = os.lstat(entry.path) if os.name == "nt" else entry.stat(follow_symlinks=False)
         if stat.S_ISREG(status.st_mode) and kind:
             files[entry.name] = (kind, Snapshot.of(status))
-        else:
+        elif kind != "song":  # nobody has asked for one
             self._refuse(entry.path, _what(status.st_mode))
 
     def _take(self, relative: str, files: _Files, above: tuple[Snapshot, ...]) -> None:
         prefix = f"{relative}/" if relative else ""
+        songs = {name: snapshot for name, (kind, snapshot) in files.items() if kind == "song"}
+        self.songs |= {prefix + name: snapshot for name, snapshot in songs.items()}
+        named: dict[str, list[Snapshot]] = {}
+        for name in sorted(songs):
+            named.setdefault(_bare(name), []).append(songs[name])
         for name, (kind, snapshot) in files.items():
             if kind != "stem" and kind != "album":
                 continue
-            sidecar = files.get(f"{name[: len(name) - len(names.ending(name))]}.toml") if kind == "stem" else None
+            sidecar = files.get(f"{_bare(name)}.toml") if kind == "stem" else None
             beside = (sidecar[1], *above) if sidecar and sidecar[0] == "sidecar" else above
+            if kind == "stem":
+                beside = (*named.get(_bare(name), ()), *beside)
             self.found.append(Found(self.root / (prefix + name), prefix + name, kind, snapshot, beside))
 
     def _down(self, relative: str, entry: "os.DirEntry[str]", depth: int, above: tuple[Snapshot, ...]) -> None:
@@ -181,7 +191,7 @@ class _Walk:
             self.excluded and _identity(Path(entry.path)) in self.excluded
         ):
             return
-        if names.kind(entry.name):
+        if names.kind(entry.name) not in (None, "song"):
             self._refuse(entry.path, _what(stat.S_IFDIR))
         elif depth + 1 >= MAX_DEPTH:
             self.blind.add(f"{relative}/{entry.name}")
@@ -191,6 +201,10 @@ class _Walk:
 
     def _refuse(self, path: str, reason: str) -> None:
         self.refused.append(Refused(Path(path), reason))
+
+
+def _bare(name: str) -> str:
+    return name[: len(name) - len(names.ending(name))]
 
 
 def _what(mode: int) -> str:

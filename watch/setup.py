@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from render import pluginfiles
 from watch import names, units
 from watch.errors import WatchError
 from watch.options import state_folder
@@ -101,9 +102,14 @@ def _folder_name(preset: str) -> str:
 
 
 def _variables(environ: Mapping[str, str], library: Path | None) -> dict[str, str]:
-    """The library that this shell has chosen is the one that the service is to use."""
+    """The library and the plugin folders that this shell has chosen are those that the service is to use."""
+    found = {}
     chosen = environ.get("GRAMOPHONE_LIBRARY")
-    return {"GRAMOPHONE_LIBRARY": os.path.abspath(chosen)} if chosen and library is None else {}  # noqa: PTH100 text
+    if chosen and library is None:
+        found["GRAMOPHONE_LIBRARY"] = os.path.abspath(chosen)  # noqa: PTH100 text
+    if folders := [part for part in environ.get(pluginfiles.VARIABLE, "").split(os.pathsep) if part]:
+        found[pluginfiles.VARIABLE] = os.pathsep.join(os.path.abspath(part) for part in folders)  # noqa: PTH100 text
+    return found
 
 
 def _write(path: Path, data: bytes, made: list[Path], kept: list[Path]) -> None:

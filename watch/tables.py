@@ -10,7 +10,7 @@ from engine.formats import SUFFIXES
 from presets import resolve
 from presets.errors import PresetError
 from render import chain as chains
-from render import choices, manifest
+from render import choices, manifest, pluginfiles
 from render.errors import Mistake, found, nearest
 from render.manifest import Allowed
 from render.naming import NamingError
@@ -169,20 +169,27 @@ def _form(suffix: str) -> str:
 
 
 def _chain_mistakes(value: Any, file: str) -> list[Mistake]:
-    # Files are opened when a chain is checked whole, by code that loads the engine: that is the worker's to do.
+    # Files are opened when a chain is checked whole, by code that loads the engine, and plugin files have to be loaded
+    # to be checked at all: that is the worker's to do.
     named: set[str] = set()
+    misspelt: list[Mistake] = []
 
-    def leave_out(key: str, path: str) -> None:
+    def leave_out(key: str, name: str) -> None:
         named.add(key)
+        # What is written as the built-ins are is one of them; another name may be installed at any time.
+        near = nearest(name, PLUGINS) if name.islower() and not pluginfiles.looks_like_file(name) else ""
+        if near and key.endswith(".plugin") and pluginfiles.find(name, None) is None:
+            misspelt.append(Mistake(file, key, f"no plugin is called {found(name)}{near}"))
 
     _, mistakes = chains.parse(with_files(value, leave_out), file=file, key="chain", folder=None)
-    return [m for m in mistakes if m.key not in named]
+    return misspelt + [m for m in mistakes if m.key not in named]
 
 
 def with_files(chain: Any, change: Callable[[str, str], str | None], key: str = "chain", depth: int = 0) -> Any:
-    """``chain`` with each path of a file that its plugins read given to ``change``, after the key path it stands at.
+    """``chain`` with each file that it names given to ``change``, after the key path it stands at.
 
-    What comes back takes the path's place, None leaves it out. Whatever is no chain comes back as it is.
+    Those are files that plugins read, and plugin files themselves, by path or by name. What comes back takes its place,
+    None leaves it out. Whatever is no chain comes back as it is.
     """
     if not isinstance(chain, list) or depth > chains.MAX_DEPTH:
         return chain
@@ -194,7 +201,7 @@ def _with_files(step: Any, change: Callable[[str, str], str | None], at: str, de
         return step
     name = step.get("plugin")
     plugin = PLUGINS.get(name) if isinstance(name, str) else None
-    reads = {p.name for p in plugin.parameters if p.kind == "file"} if plugin else set()
+    reads = {p.name for p in plugin.parameters if p.kind == "file"} if plugin else {"plugin", "preset_file"}
     changed: dict[str, Any] = {}
     for key, value in step.items():
         new = value

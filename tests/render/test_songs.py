@@ -14,7 +14,7 @@ from engine import audio, style
 from engine.annotations import Annotations
 from engine.bext import Broadcast
 from presets.library import Library
-from render import cli, cuts, songs
+from render import cli, cuts, midifiles, songs
 from render import job as jobs
 from render.choices import Choices
 from render.errors import InputError
@@ -43,8 +43,8 @@ def test_the_file_beside_a_stem_is_its_song(shelf: Library, make_stem: MakeStem,
     first, second = plan_stems([beside, alone], library=shelf, choices=Choices(preset="tape")).jobs
     assert first.song == Song(tmp_path / "vox.mid", TempoMap(480, (Tempo(0, 600_000),)), (Marker(0.6, "verse"),))
     assert second.song is None
-    assert songs.beside(tmp_path / "vox.mid") is None
-    assert songs.beside(tmp_path / ("x" * 5000)) is None
+    assert midifiles.beside(tmp_path / "vox.mid") is None
+    assert midifiles.beside(tmp_path / ("x" * 5000)) is None
 
 
 def test_a_broken_file_beside_a_stem_is_noted(shelf: Library, make_stem: MakeStem, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from presets.library import Library
 from render import chain as chains
-from render import choices
+from render import choices, hosting, scans
 from watch import layers, tables
 from watch.config import ConfigProblem, Configs, StemConfig
 from watch.intake import Intake
@@ -330,6 +330,68 @@ def test_a_file_of_a_plugin_that_comes_later_is_enough(root: Path, library: Libr
     assert good(configs, "tape/vox.wav").chain
 
 
+def test_plugin_files_are_looked_for_and_never_loaded(
+    root: Path, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path is from the file it stands in, a name that of an installed plugin; only a worker loads what it finds."""
+    for what in (scans, hosting):
+        monkeypatch.setattr(what, "Child" if what is scans else "trial", lambda *_: pytest.fail("it was loaded"))
+    monkeypatch.setenv("GRAMOPHONE_PLUGIN_PATH", str(tmp_path / "plugins"))
+    form = "[[chain]]\nplugin = '{}'\npreset_file = '{}'"
+    configs = Configs(root, library)
+    put(root / "tape" / "watch.toml", form.format("../_plugins/Hall.vst3", "hall.state"))
+    assert "chain[1].plugin: found '../_plugins/Hall.vst3'; there is no such plugin file" in bad(configs)
+    assert "chain[1].preset_file: found 'hall.state'; there is no such file" in bad(configs)
+    put(root / "_plugins" / "Hall.vst3" / "Contents" / "Hall.so")
+    put(root / "tape" / "hall.state")
+    chain = good(configs, "tape/vox.wav").chain
+    assert chain == (
+        {"plugin": str(root / "_plugins" / "Hall.vst3"), "preset_file": str(root / "tape" / "hall.state")},
+    )
+    put(root / "tape" / "watch.toml", "[[chain]]\nplugin = 'Echo'")
+    assert "no plugin is called 'Echo'; expected a built-in or an installed one" in bad(configs)
+    put(tmp_path / "plugins" / "Echo.vst3")
+    for name in ("Echo", "Echo.vst3"):
+        put(root / "tape" / "watch.toml", f"[[chain]]\nplugin = '{name}'")
+        assert good(configs, "tape/vox.wav").chain == ({"plugin": name},)
+    put(root / "tape" / "watch.toml", form.format("../../plugins/Echo.vst3", "hall.state"))
+    assert "leads out of the watched folder" in bad(configs)
+
+
+def test_a_sidecar_runs_nothing_that_came_with_it(
+    root: Path, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may drop stems names installed plugins in a sidecar, and no plugin file, wherever that lies."""
+    monkeypatch.setenv("GRAMOPHONE_PLUGIN_PATH", str(tmp_path / "plugins"))
+    put(tmp_path / "plugins" / "Echo.vst3")
+    put(root / "tape" / "Mine.vst3")
+    configs = Configs(root, library)
+    put(root / "tape" / "vox.toml", "[[chain]]\nplugin = 'Echo'")
+    assert good(configs, "tape/vox.wav").chain == ({"plugin": "Echo"},)
+    for path in ("Mine.vst3", "./Mine.vst3", str(root / "tape" / "Mine.vst3"), "../../plugins/Echo.vst3"):
+        put(root / "tape" / "vox.toml", f"[[chain]]\nplugin = '{path}'")
+        assert "expected the name of an installed plugin in a sidecar" in bad(configs)
+
+
+def test_midi_files_are_from_the_file_that_names_them(root: Path, library: Library, tmp_path: Path) -> None:
+    """``tempo`` and the ``midi`` of automation, each as a whole path; what is not there, or outside, is told."""
+    put(tmp_path / "song.mid")
+    put(root / "tape" / "song.mid")
+    configs = Configs(root, library)
+    lanes = "[{{ target = 'mix', points = [[0, 1]] }}, {{ target = 'amount', cc = 1, midi = '{0}' }}]"
+    form = f"tempo = '{{0}}'\nautomation = {lanes}"
+    put(root / "tape" / "watch.toml", form.format("song.mid"))
+    settings = good(configs, "tape/vox.wav").settings
+    assert settings["tempo"] == str(root / "tape" / "song.mid")
+    assert [lane.get("midi") for lane in settings["automation"]] == [None, str(root / "tape" / "song.mid")]
+    for path, told in (("sogn.mid", "there is no such file"), ("../../song.mid", "leads out of the watched folder")):
+        put(root / "tape" / "watch.toml", form.format(path))
+        assert [line.split(": ")[1] for line in bad(configs).splitlines() if told in line] == [
+            "tempo",
+            "automation[2].midi",
+        ]
+
+
 def test_an_empty_chain_is_one(root: Path, library: Library) -> None:
     """chain = [] plays none, the preset's own neither; leaving it out plays the preset's."""
     put(root / "tape" / "vox.toml", "chain = []")
@@ -413,6 +475,25 @@ def test_an_album_s_stems_are_the_album_s(root: Path, library: Library) -> None:
     assert (config.settings, config.chain, config.place) == ({}, None, PurePosixPath("tape"))
 
 
+def test_an_album_waits_for_its_midi_files(root: Path, library: Library) -> None:
+    """Parts, tempo, controllers and the files beside its stems: one that changes is another state of the album."""
+    manifest = (
+        "[album]\ntempo = 'song.mid'\n[[track]]\nstem = 'vox.wav'\n[[track]]\nmidi = 'sub/bass.mid'\n"
+        "automation = [{ target = 'mix', cc = 1, midi = 'swell.mid' }, 3]"
+    )
+    put(root / "tape" / "album.toml", manifest)
+    put(root / "tape" / "vox.wav")
+    intake = Intake(root, Configs(root, library))
+    seen = [intake.look().found[0].beside]
+    for name in ("song.mid", "vox.mid", "sub/bass.mid", "swell.mid"):
+        for text in ("a", "abc"):
+            put(root / "tape" / name, text)
+            seen.append(intake.look().found[0].beside)
+    put(root / "tape" / "other.mid")
+    assert intake.look().found[0].beside == seen[-1]
+    assert len(set(seen)) == len(seen) == 9
+
+
 def test_an_album_needs_no_preset_of_its_folder(root: Path, library: Library) -> None:
     """Its manifest says everything; a mistake in the folder's file holds it back all the same."""
     configs = Configs(root, library)
@@ -455,6 +536,29 @@ def test_the_key_is_that_of_the_sound(root: Path, library: Library) -> None:
     assert len(set(keys)) == len(keys)
     put(root / "tape" / "watch.toml", 'after = "move"\ntemplate = "{stem}"')
     assert good(configs, "tape/vox.wav").key == keys[0]
+
+
+def test_the_key_knows_plugins_and_midi_files(
+    root: Path, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other code in a plugin's folder, another song beside the stem or another that was chosen is another sound."""
+    monkeypatch.setenv("GRAMOPHONE_PLUGIN_PATH", str(tmp_path / "plugins"))
+    configs = Configs(root, library)
+    code, song = tmp_path / "plugins" / "Echo.vst3" / "Contents" / "Echo.so", root / "tape" / "song.mid"
+    beside, keys = root / "tape" / "vox.mid", []
+
+    def note() -> None:
+        keys.append(good(configs, "tape/vox.wav").key)
+
+    put(code, "one")
+    put(song, "one")
+    put(root / "tape" / "watch.toml", "tempo = 'song.mid'\nchain = [{ plugin = 'Echo' }]")
+    note()
+    for path in (code, song, beside, beside):
+        put(path, f"another {len(keys)}")
+        os.utime(path, ns=(len(keys), len(keys)))
+        note()
+    assert len(set(keys)) == len(keys)
 
 
 _VALUES = st.recursive(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -356,6 +357,39 @@ def test_a_stem_that_vanishes_is_gone(daemon: "Daemon") -> None:
     path.unlink()
     daemon.until_states(tape__vox="gone")
     daemon.command("resume")
+    daemon.check()
+
+
+def test_midi_beside_a_stem_is_waited_for_and_moves_what_it_names(daemon: "Daemon", tmp_path: Path) -> None:
+    """The stem is taken when both lie still; a track called after a step of the folder's chain moves it."""
+    song = mido.MidiFile(ticks_per_beat=480)
+    track = song.add_track("gramophone: chain[1].gain_db")
+    # 120 a minute: at 0.25 s the gain falls from the top of its range (127) to the bottom (0).
+    track += [
+        mido.Message("control_change", control=11, value=127),
+        mido.Message("control_change", control=11, time=240),
+    ]
+    song.save(tmp_path / "vox.mid")
+    (daemon.folder / "tape").mkdir()
+    (daemon.folder / "tape" / "watch.toml").write_text("[[chain]]\nplugin = 'gain'\ngain_db = 0\n")
+    daemon.drop("tape/bass.wav", 0.5)
+    daemon.drop("tape/vox.wav", 0.5)
+    shutil.copyfile(tmp_path / "vox.mid", daemon.folder / "tape" / "vox.mid")
+    daemon.drop("tape/bad.wav", 0.5)
+    (daemon.folder / "tape" / "bad.mid").write_bytes(b"MThd")
+    daemon.give()
+    assert daemon.once() == 0
+    stem = soundfile.read(daemon.folder / "tape/vox.wav")[0]
+    sound = soundfile.read(daemon.folder / "_out/tape/vox.wav")[0]
+    half = len(stem) // 2
+    assert np.abs(sound[: half - 100]).max() > np.abs(stem).max()
+    assert np.abs(sound[half + 100 :]).max() < 0.01 * np.abs(stem).max()
+    for other in ("bass", "bad"):
+        assert np.array_equal(
+            soundfile.read(daemon.folder / f"_out/tape/{other}.wav")[0],
+            soundfile.read(daemon.folder / f"tape/{other}.wav")[0],
+        )
+    assert "warning tape/bad.wav: no tempo from the file beside it" in daemon.log
     daemon.check()
 
 

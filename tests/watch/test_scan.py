@@ -171,6 +171,25 @@ def test_what_says_how_a_stem_is_rendered_is_seen_with_it(tmp_path: Path) -> Non
     assert result.configs.keys() == {"", "tape", "tape/sub", "choir"}
 
 
+def test_the_midi_file_of_a_stem_counts_with_it(tmp_path: Path) -> None:
+    """A stem is not still before its song is; songs of other names, folders and pipes called so are no matter."""
+    put(tmp_path / "tape" / "vox.wav")
+    song = put(tmp_path / "tape" / "vox.mid")
+    put(tmp_path / "tape" / "other.mid")
+    put(tmp_path / "song.mid" / "bass.wav")
+    put(tmp_path / "elsewhere.txt")
+    (tmp_path / "tape" / "link.mid").symlink_to(tmp_path / "elsewhere.txt")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "tape" / "pipe.mid")
+    result = scan(tmp_path)
+    assert [(found.relative, found.beside) for found in result.found] == [
+        ("song.mid/bass.wav", ()),
+        ("tape/vox.wav", (Snapshot.of(song.lstat()),)),
+    ]
+    assert result.songs.keys() == {"tape/vox.mid", "tape/other.mid"}
+    assert result.refused == ()
+
+
 def test_an_album_s_own_manifest_is_no_sidecar(tmp_path: Path) -> None:
     """A stem that happens to be called album or watch has no sidecar there."""
     put(tmp_path / "tape" / "album.wav")

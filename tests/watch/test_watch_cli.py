@@ -192,8 +192,9 @@ def test_a_second_daemon_is_told_of_the_first(run: Run, folder: Path, monkeypatc
     assert f"process id {os.getpid()}" in result.stderr
 
 
-def test_init_makes_what_is_missing(run: Run, tmp_path: Path) -> None:
+def test_init_makes_what_is_missing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Config, folders, unit and agent; a second time all of it is kept as it is."""
+    monkeypatch.setenv("GRAMOPHONE_PLUGIN_PATH", f"/x/one{os.pathsep}/y")
     result = run("init", "My Stems", "-p", "tape", "-p", "tape70-choir30")
     assert result.exit_code == 0, result.output
     made = tmp_path / "My Stems"
@@ -201,6 +202,7 @@ def test_init_makes_what_is_missing(run: Run, tmp_path: Path) -> None:
     (unit,) = (made / ".gramophone").glob("*.service")
     assert str(made) in unit.read_text()
     assert f"GRAMOPHONE_LIBRARY={tmp_path / 'library'}" in unit.read_text()
+    assert "GRAMOPHONE_PLUGIN_PATH=/x/one:/y" in unit.read_text()
     assert shlex.quote(str(unit)) in result.stdout
     (made / "watch.toml").write_text("mine")
     record = json.loads(run("init", "My Stems", "-p", "tape", "-p", "rain", "--json").stdout)
