@@ -3,11 +3,23 @@
 from typing import Any
 
 from render import lanes, midipart
+from render.chain import MAX_STEPS
+from render.external import MAX_LATENCY_SAMPLES
+from render.instrument import MAX_RATE, MAX_TAIL_S, MIN_RATE
 from render.manifest import Manifest
 from render.plugins import PLUGINS, Parameter, Plugin
 
 _CHAIN = {"$ref": "#/$defs/Chain"}
 _AUTOMATION = {"$ref": "#/$defs/Automation"}
+_OF_INSTRUMENTS = {
+    "rate": {
+        "type": "integer",
+        "minimum": MIN_RATE,
+        "maximum": MAX_RATE,
+        "description": "In Hz; else that of the album's stems.",
+    },
+    "tail_s": {"type": "number", "minimum": 0, "maximum": MAX_TAIL_S, "description": "For the last notes to ring out."},
+}
 
 
 def manifest_schema() -> dict[str, Any]:
@@ -22,8 +34,13 @@ def manifest_schema() -> dict[str, Any]:
             value.pop("default", None)  # TOML has no null to leave a key at
             if "anyOf" in value:
                 value["anyOf"] = [arm for arm in value["anyOf"] if arm != {"type": "null"}]
-    definitions["TrackTable"]["required"] = ["stem"]
-    definitions["Chain"] = {"type": "array", "items": {"oneOf": [_plugin(p) for p in PLUGINS.values()]}}
+    definitions["TrackTable"]["oneOf"] = [{"required": ["stem"]}, {"required": ["midi", "instrument"]}]
+    definitions["TrackTable"]["properties"]["instrument"] = {
+        **_plugin_file(_OF_INSTRUMENTS),
+        "description": definitions["TrackTable"]["properties"]["instrument"]["description"],
+    }
+    steps = [*(_plugin(p) for p in PLUGINS.values()), {"title": "plugin file", **_plugin_file({})}]
+    definitions["Chain"] = {"type": "array", "maxItems": MAX_STEPS, "items": {"oneOf": steps}}
     definitions["Automation"] = {"type": "array", "maxItems": lanes.MAX_LANES, "items": _lane()}
     schema["title"] = "Gramophone album"
     schema["required"] = ["track"]
@@ -49,6 +66,33 @@ def _lane() -> dict[str, Any]:
         },
         "required": ["target"],
         "oneOf": [{"required": ["points"]}, {"required": ["cc"]}],
+        "additionalProperties": False,
+    }
+
+
+def _plugin_file(more: dict[str, Any]) -> dict[str, Any]:
+    setting = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "boolean"}]}
+    return {
+        "description": "A plugin file by its path, or by the name of an installed one.",
+        "type": "object",
+        "properties": {
+            "plugin": {"type": "string", "not": {"enum": list(PLUGINS)}},
+            "plugin_name": {"type": "string", "description": "Which one, when the file holds several."},
+            "preset_file": {"type": "string", "description": "A .vstpreset, or a file of the plugin's raw state."},
+            "parameters": {
+                "type": "object",
+                "additionalProperties": setting,
+                "description": "In the plugin's own units; gramophone chain params PLUGIN lists them.",
+            },
+            "latency_samples": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": MAX_LATENCY_SAMPLES,
+                "description": "How late it is, if it does not say so itself.",
+            },
+            **more,
+        },
+        "required": ["plugin"],
         "additionalProperties": False,
     }
 
