@@ -89,7 +89,7 @@ def check(
 
     steps: Chain = ()
     try:
-        steps, mistakes = chain.parse(chainfile.read(file), file=str(file), key="chain", folder=file.parent)
+        steps, mistakes = chain.parse(chainfile.tables(file), file=str(file), key="chain", folder=file.parent)
     except PresetError as error:
         mistakes = [Mistake("", "", str(error))]
     if not mistakes:

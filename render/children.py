@@ -99,7 +99,7 @@ class Child:
             if late.is_set():  # an answer that came in the very moment is of no use to a child that is dead
                 self.kill()
         if "error" in reply:
-            raise PluginFault(f"refused: {reply['error']}")
+            raise PluginFault(f"refused: {str(reply['error']).rstrip('.')}")
         return reply, samples
 
     def kill(self) -> str:

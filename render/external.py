@@ -3,6 +3,7 @@
 Nothing here loads the plugin: `render.scans` knows what it takes, and `render.hosting` plays it in a child.
 """
 
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,7 +217,11 @@ def _state(raw: object, key: str, folder: Path | None, wrong: Wrong) -> Path | N
         return None
     path = ((folder or Path()) / path).absolute()
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            wrong(key, f"{path} is no file; expected a .vstpreset or a plugin's raw state")
+            return None
+        size = status.st_size
         with path.open("rb") as file:
             start = file.read(4)
     except (OSError, ValueError) as error:

@@ -391,7 +391,7 @@ class _Planner:
         ]
         if self.chain_file is not None:
             try:
-                read = chainfile.read(self.chain_file)
+                read = chainfile.tables(self.chain_file)
             except PresetError as error:
                 self.wrong("", "--chain", str(error))
                 return []

@@ -105,8 +105,10 @@ def _within(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _files(path: Path) -> Iterator[Path]:
+    """The files of the plugin at ``path``, and nothing that is none: a pipe would be read for ever."""
     if not path.is_dir():
-        yield path
+        if path.is_file():
+            yield path
         return
     # Resources may be a library of samples; what changes with a plugin is its code, and its folders with them.
     count = 0
@@ -116,7 +118,8 @@ def _files(path: Path) -> Iterator[Path]:
             count += 1
             if count > _MOST_FILES:
                 return
-            yield Path(root, name)
+            if (file := Path(root, name)).is_file():
+                yield file
 
 
 def _exists(path: Path) -> bool:

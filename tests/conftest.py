@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,6 +97,24 @@ def _compiler(plugin: str, fixture: _Fixture) -> list[str]:
         str(_SOURCES / f"{fixture.source}.cpp"),
         str(_DPF / "DistrhoPluginMain.cpp"),
     ]
+
+
+@pytest.fixture
+def make_pipe() -> Iterator[Callable[[Path], Path]]:
+    """A maker of named pipes that end at once for who reads them, so that a test of that fails and does not hang."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes on this system")
+    made: list[Path] = []
+
+    def make(path: Path) -> Path:
+        os.mkfifo(path)
+        threading.Thread(target=lambda: os.close(os.open(path, os.O_WRONLY)), daemon=True).start()
+        made.append(path)
+        return path
+
+    yield make
+    for path in made:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))  # lets a writer go that nobody has read from
 
 
 @pytest.fixture(scope="session")

@@ -104,3 +104,16 @@ def test_a_chain_is_checked_as_a_render_would(run: Run, tmp_path: Path) -> None:
     assert len(record["mistakes"]) == 2
     assert run("check", tmp_path / "none.toml").exit_code == 2
     children.POOL.close()
+
+
+def test_a_chain_says_all_that_is_wrong_at_once(run: Run, tmp_path: Path, make_pipe: Callable[[Path], Path]) -> None:
+    """Entries that name no plugin are lines among the others; a pipe is no chain, and not waited for."""
+    path = tmp_path / "chain.toml"
+    path.write_text('chain = [3, { ratio = 2 }, { plugin = 7 }, { plugin = "gian" }, { plugin = "gain", gain_bd = 1 }]')
+    bad = run("check", path)
+    assert bad.exit_code == 2
+    keys = [line.split(": ")[1] for line in bad.stderr.splitlines()]
+    assert keys == ["chain[1]", "chain[2].plugin", "chain[3].plugin", "chain[4].plugin", "chain[5].gain_bd"]
+    bad = run("check", make_pipe(tmp_path / "pipe.toml"))
+    assert bad.exit_code == 2
+    assert "pipe.toml is no file; expected [[chain]] tables" in bad.stderr

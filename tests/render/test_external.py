@@ -1,5 +1,6 @@
 """Plugin files in a chain: found by path or by name, and every way to set one up wrong, before any sound is touched."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,20 @@ def test_files_that_are_no_plugins_are_told(tmp_path: Path) -> None:
     assert "refused: Unable to" in _parse({"plugin": "./text.vst3"}, tmp_path)[1][0]
     assert "holds no plugin that can be loaded" in _parse({"plugin": "./empty.vst3"}, tmp_path)[1][0]
     assert "expected a plugin file that ends in .vst3" in _parse({"plugin": "./x.clap"}, tmp_path)[1][0]
+
+
+def test_pipes_are_neither_plugins_nor_states(tmp_path: Path, make_pipe: Callable[[Path], Path]) -> None:
+    """Nobody waits for the other end of one: not as a plugin, in one's bundle, or as its state."""
+    make_pipe(tmp_path / "pipe.vst3")
+    make_pipe(tmp_path / "state.vstpreset")
+    (tmp_path / "bundle.vst3" / "Contents").mkdir(parents=True)
+    make_pipe(tmp_path / "bundle.vst3" / "Contents" / "x.so")
+    for name in ("pipe", "bundle"):
+        assert "holds no plugin that can be loaded" in _parse({"plugin": f"./{name}.vst3"}, tmp_path)[1][0]
+    assert (
+        "state.vstpreset is no file"
+        in _parse({"plugin": "GramoGain", "preset_file": "state.vstpreset"}, tmp_path)[1][0]
+    )
 
 
 def test_a_name_is_looked_up_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin_folder: Path) -> None:
