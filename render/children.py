@@ -203,6 +203,8 @@ atexit.register(POOL.close)
 
 
 def _readable(pipe: IO[bytes]) -> bool:
+    if not _POSIX:
+        return False  # nothing there asks a pipe without waiting for it; a child that dies may take its half second
     with suppress(OSError, ValueError):
         os.set_blocking(pipe.fileno(), False)
         return pipe.read(1) != b""
@@ -218,4 +220,6 @@ def _ended(status: int | None) -> str:
         except ValueError:
             name = f"signal {-status}"
         return "was killed (SIGKILL)" if name == "SIGKILL" else f"crashed ({name})"
+    if status >= 0xC0000000:  # what Windows calls an exception that nobody caught: 0xC0000005 is a SIGSEGV
+        return f"crashed (0x{status:08X})"
     return f"ended by itself with status {status}" if status else "ended by itself"

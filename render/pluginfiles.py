@@ -3,7 +3,7 @@
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 
 VARIABLE = "GRAMOPHONE_PLUGIN_PATH"
@@ -14,17 +14,21 @@ _MOST_FILES = 2_000
 Identity = tuple[tuple[str, int, int], ...]
 
 
-def folders() -> list[Path]:
-    """Where plugins are looked for, in order: ``GRAMOPHONE_PLUGIN_PATH``, the user's folders, the machine's."""
-    own = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+def folders(name: str = sys.platform, environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Where plugins are looked for, in order: ``GRAMOPHONE_PLUGIN_PATH``, the user's folders, the machine's.
+
+    ``name`` is the system's as `sys.platform` has it.
+    Source: VST 3 Developer Portal, Plug-in Format Structure, Locations Format.
+    """
+    own = [Path(part) for part in environ.get(VARIABLE, "").split(os.pathsep) if part]
     home = from_home("~")
-    if sys.platform == "darwin":
+    if name == "darwin":
         kept = Path("Library/Audio/Plug-Ins")
         return own + [root / kept / kind for root in (home, Path("/")) for kind in ("VST3", "Components")]
-    if os.name == "nt":
-        local, shared = os.environ.get("LOCALAPPDATA"), os.environ.get("COMMONPROGRAMFILES")
+    if name == "win32":
+        local, shared = environ.get("LOCALAPPDATA"), environ.get("COMMONPROGRAMFILES", r"C:\Program Files\Common Files")
         places = [Path(local, "Programs", "Common", "VST3")] if local else []
-        return own + places + ([Path(shared, "VST3")] if shared else [])
+        return [*own, *places, Path(shared, "VST3")]
     return [*own, home / ".vst3", Path("/usr/local/lib/vst3"), Path("/usr/lib/vst3")]
 
 

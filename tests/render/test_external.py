@@ -1,5 +1,6 @@
 """Plugin files in a chain: found by path or by name, and every way to set one up wrong, before any sound is touched."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,35 @@ def test_a_name_is_looked_up_in_order(tmp_path: Path, monkeypatch: pytest.Monkey
     assert pluginfiles.find("GramoGain", None) == own
     assert pluginfiles.find("GramoMono", None) == plugin_folder / "GramoMono.vst3"
     assert pluginfiles.find("GramoHidden", None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "environ", "places"),
+    [
+        ("linux", {}, ["HOME/.vst3", "/usr/local/lib/vst3", "/usr/lib/vst3"]),
+        (
+            "darwin",
+            {"GRAMOPHONE_PLUGIN_PATH": os.pathsep.join(["/one", "", "/two"])},
+            [
+                *("/one", "/two", "HOME/Library/Audio/Plug-Ins/VST3", "HOME/Library/Audio/Plug-Ins/Components"),
+                *("/Library/Audio/Plug-Ins/VST3", "/Library/Audio/Plug-Ins/Components"),
+            ],
+        ),
+        (
+            "win32",
+            {"LOCALAPPDATA": "/local", "COMMONPROGRAMFILES": "/common"},
+            ["/local/Programs/Common/VST3", "/common/VST3"],
+        ),
+        ("win32", {}, ["C:\\Program Files\\Common Files/VST3"]),
+    ],
+)
+def test_every_platform_has_its_folders(
+    name: str, environ: dict[str, str], places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable's first, then the user's, then the machine's, where each platform's hosts look for plugins."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    expected = [Path(place.replace("HOME", str(tmp_path))) for place in places]
+    assert pluginfiles.folders(name, environ) == expected
 
 
 @given(
