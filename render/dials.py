@@ -26,6 +26,8 @@ _FAMILIES: Sequence[tuple[str, Mapping[str, float]]] = (
     ("ms", {"us": 0.001, "µs": 0.001, "ms": 1, "s": 1000, "sec": 1000}),
 )
 _ON, _OFF = ("on", "yes", "true", "enabled", "1"), ("off", "no", "false", "disabled", "0")
+# What frameworks call the parameter of programs: DPF, JUCE, iPlug.
+_PROGRAM = frozenset({"program", "current_program", "preset"})
 _FEW, _MANY, _STEPS, _WORDS, _CHOICES = 33, 1001, 128, 4, 256
 # Places asked for on the way from one value to another; between them a frequency on a logarithmic dial is 0.1 % off.
 _WAY = 129
@@ -92,6 +94,11 @@ class Dial:
         return number + (f", or {', '.join(self.words)}" if self.words else "")
 
     @property
+    def programs(self) -> bool:
+        """Whether it chooses among the plugin's programs, see `chooses_program`."""
+        return snake(self.title) in _PROGRAM and (self.kind == "choice" or bool(self.steps))
+
+    @property
     def moves(self) -> bool:
         """Whether it can be moved while it plays: a number or a switch, and the plugin allows it."""
         return self.automatable and self.kind != "choice"
@@ -139,6 +146,17 @@ def snake(title: str, unit: str = "") -> str:
     text = title if not unit.strip() or unit.startswith(":") else f"{title} {unit}"
     text = text.lower().replace("#", " sharp").replace("♯", " sharp").replace("♭", " flat")
     return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+
+
+def chooses_program(parameter: Parameter) -> bool:
+    """Whether ``parameter`` is the one that chooses among a plugin's programs, as VST3 has it instead of MIDI's."""
+    return snake(parameter.name) in _PROGRAM and 2 <= parameter.num_steps <= _STEPS
+
+
+def turn_program(parameter: Parameter, number: int) -> None:
+    """Choose program ``number``, from 0, where there are so many; else nothing changes."""
+    if number < parameter.num_steps:
+        parameter.raw_value = number / (parameter.num_steps - 1)
 
 
 def describe(name: str, parameter: Parameter) -> Dial | None:

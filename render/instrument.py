@@ -43,6 +43,12 @@ class Instrument:
         widths = self.plugin.plugin.widths
         return 2 if 2 in widths else min(widths, default=2)
 
+    @property
+    def programs(self) -> bool:
+        """Whether program changes choose its sound; Audio Units get them as they are."""
+        unit = self.plugin.path.suffix.lower() == ".component"
+        return unit or any(dial.programs for dial in self.plugin.plugin.parameters)
+
 
 @dataclass(frozen=True)
 class Performance:

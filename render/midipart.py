@@ -62,11 +62,6 @@ class Part:
     messages: tuple[Timed, ...]
     end_s: float
 
-    @property
-    def programs(self) -> bool:
-        """Whether it chooses the instrument's sound by program changes."""
-        return any(timed.message.type == "program_change" for timed in self.messages)
-
 
 def part(score: Score, track: str | int | None = None) -> Part:
     """The part of the one track of ``score`` with that name or number (from 1), or of all of them together.

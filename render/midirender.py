@@ -5,7 +5,8 @@ What JUCE 8 as in pedalboard 0.9.26 was found to do with a VST3 instrument, and 
 - Notes are heard at the sample they are given for, but controllers and pitch bend only where a buffer begins: so a
   block ends wherever one of those comes.
 - Times are given in seconds and cut off to samples: so players take whole samples.
-- Program changes are not passed on at all: choose the sound by ``preset_file`` (`advice` says so).
+- Program changes are not passed on at all: `render.pluginchild` sets the parameter that plugins have for them, and
+  where there is none the sound is chosen by ``preset_file`` (`advice` says so).
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,11 +51,17 @@ def length(part: Part, rate: int, tail_s: float) -> int:
     return max(1, -(-round(part.end_s * rate * 1000) // 1000)) + round(tail_s * rate)
 
 
-def advice(part: Part) -> list[str]:
-    """What the user of ``part`` might not expect."""
-    if not part.programs:
+def advice(part: Part, *, programs: bool = False) -> list[str]:
+    """What the user of ``part`` might not expect; ``programs`` says that its instrument has some to choose from."""
+    channels = {timed.message.channel for timed in part.messages if timed.message.type == "program_change"}
+    if not channels:
         return []
-    return [f"{part.path.name} chooses sounds by program changes, which VST3 instruments do not get; use preset_file"]
+    what = f"{part.path.name} chooses sounds by program changes"
+    if not programs:
+        return [f"{what}, and its instrument has no parameter for programs; use preset_file"]
+    if len(channels) > 1:
+        return [f"{what} on {len(channels)} channels, and its instrument plays one program; choose a midi_track"]
+    return []
 
 
 def stream(part: Part, player: Player, rate: int, channels: int, samples: int) -> Iterator[Tensor]:

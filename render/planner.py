@@ -230,7 +230,7 @@ class _Planner:
             self.wrong(where.file, where.key, str(error))
             return
         tail_s = chosen(request.layers, "tail_s")[0]
-        advice = midirender.advice(performance.part) if performance else ()
+        advice = midirender.advice(performance.part, programs=performance.instrument.programs) if performance else ()
         job = Job(
             index=request.index,
             title=request.title,

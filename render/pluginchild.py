@@ -13,6 +13,7 @@ What pedalboard 0.9.26 does, and what follows from it here:
 - It leaves away as many samples as the plugin says it is late by, and no more than it was given: so silence goes first,
   longer than that; from then on each call returns all it was given, and the latency, as it is said to be by the plugin
   or by the user, is dropped here. That silence also lets parameters settle that glide to where they are set.
+- Program changes do not reach VST3 plugins, which have a parameter for their programs: so that is set here.
 - The length of what an instrument plays is given in seconds, as a 32-bit float, and cut to samples: so half a sample
   goes on top.
 """
@@ -41,6 +42,7 @@ BLOCK = 32_768
 _WIDTHS = (1, 2, 4, 6, 8)
 _LONGEST_LATENCY = 1 << 22
 _SCAN_RATE = 48_000
+_PROGRAM_CHANGE = 0xC0
 
 
 @dataclass
@@ -52,6 +54,11 @@ class _Voice:
     reported: int = 0
     used: bool = False
     moving: dict[str, Any] = field(default_factory=dict)
+
+    def choose(self, program: int) -> None:
+        """Choose a program, from 0, of a plugin that has a parameter for that."""
+        for parameter in filter(dials.chooses_program, self.plugin._parameters):
+            dials.turn_program(parameter, program)
 
     def turn(self, name: str, raw: float) -> None:
         """Move a parameter."""
@@ -209,6 +216,9 @@ class _Server:
     def _notes(self, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         held, count = self._loaded, header["samples"]
         voice = held.voices[0]
+        for data, at in ((bytes.fromhex(data), at) for at, data in header["messages"]):
+            if data[0] & 0xF0 == _PROGRAM_CHANGE and at == 0:  # blocks begin where one comes
+                voice.choose(data[1])
         # A quarter of a sample on top, so that no rounding of the seconds moves a note to the sample before.
         messages = [(bytes.fromhex(data), (at + 0.25) / held.rate) for at, data in header["messages"]]
         return self._returned(voice, _sung(voice.plugin, messages, count, held.width, held.rate), count)

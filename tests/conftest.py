@@ -47,6 +47,7 @@ _FIXTURES = {
     "GramoNan": _Fixture("faulty", defines={"FIXTURE_FAULT": 3}),
     "GramoBorn": _Fixture("faulty", defines={"FIXTURE_FAULT": 4}),
     "GramoSine": _Fixture("sine", defines={"FIXTURE_IS_SYNTH": 1}),
+    "GramoPrograms": _Fixture("sine", defines={"FIXTURE_IS_SYNTH": 1, "FIXTURE_PROGRAMS": 4}),
 }
 
 
@@ -86,7 +87,12 @@ def _built(cache: Path) -> Path:
 
 
 def _compiler(plugin: str, fixture: _Fixture) -> list[str]:
-    defines = {"FIXTURE_CHANNELS": fixture.channels, "FIXTURE_IS_SYNTH": 0, **fixture.defines}
+    defines = {
+        "FIXTURE_CHANNELS": fixture.channels,
+        "FIXTURE_IS_SYNTH": 0,
+        "FIXTURE_PROGRAMS": 0,
+        **fixture.defines,
+    }
     return [
         os.environ.get("CXX", "g++"),
         *("-std=gnu++14", "-O1", "-w", "-fPIC", "-shared", "-fvisibility=hidden"),

@@ -13,7 +13,7 @@ START_NAMESPACE_DISTRHO
 class Fixture : public Plugin
 {
 public:
-    explicit Fixture(uint32_t parameters) : Plugin(parameters, 0, 0)
+    explicit Fixture(uint32_t parameters, uint32_t programs = 0) : Plugin(parameters, programs, 0)
     {
         // The test that counts how often a batch loads a plugin reads this.
         if (const char* const path = std::getenv("GRAMOPHONE_FIXTURE_LOG"))

@@ -10,7 +10,13 @@ START_NAMESPACE_DISTRHO
 class Sine : public Fixture
 {
 public:
-    Sine() : Fixture(1) {}
+    Sine() : Fixture(1, FIXTURE_PROGRAMS) {}
+
+#if FIXTURE_PROGRAMS
+    // As plugins have it whose programs are a parameter of theirs; no MIDI reaches that.
+    void initProgramName(uint32_t index, String& name) override { name = "Partial " + String(index + 1); }
+    void loadProgram(uint32_t index) override { program = static_cast<int>(index); }
+#endif
 
     void initParameter(uint32_t, Parameter& p) override { describe(p, "Level", "dB", -60.0f, 0.0f, 0.0f); }
     float getParameterValue(uint32_t) const override { return level; }
@@ -20,7 +26,9 @@ public:
     {
         std::memset(keys, 0, sizeof(keys));
         pedal = false;
+#if !FIXTURE_PROGRAMS
         program = 0;
+#endif
     }
 
     void run(const float**, float** out, uint32_t frames, const MidiEvent* events, uint32_t count) override

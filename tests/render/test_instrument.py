@@ -131,6 +131,29 @@ def test_sustain_holds_to_its_sample(shelf: Library, tmp_path: Path, plugin_fold
     assert abs(int(sounding[-1]) + 1 - round(501 / 960 * rate)) <= 1
 
 
+def test_program_changes_choose_the_sound(shelf: Library, tmp_path: Path, plugin_folder: Path) -> None:
+    """Of a plugin with programs, each at its tick; one it has not changes nothing, and the next part begins anew."""
+    track = mido.MidiTrack()
+    for program in (None, 2, 1, 99):
+        if program is not None:
+            track.append(mido.Message("program_change", program=program))
+        track.append(mido.Message("note_on", note=69, velocity=127))
+        track.append(mido.Message("note_off", note=69, time=480))
+    mido.MidiFile(tracks=[track]).save(tmp_path / "programs.mid")
+    one = 'midi = "programs.mid"\ninstrument = { plugin = "SINE", tail_s = 0 }\ntitle = '
+    manifest = album(tmp_path, plugin_folder / "GramoPrograms.vst3", f'{one}"first"', f'{one}"second"')
+    plan = plan_album(manifest, library=shelf)
+    assert not plan.jobs[0].notes
+    assert not [event for event in run(plan) if isinstance(event, StemFailed)]
+    for name in ("first", "second"):
+        samples, rate = soundfile.read(tmp_path / "out" / f"{name}.wav", always_2d=True)
+        # Half a second of whole periods of 440 Hz each: program N plays N + 1 times as high.
+        loudest = [
+            np.abs(np.fft.rfft(samples[at : at + rate // 2, 0])).argmax() * 2 for at in range(0, 2 * rate, rate // 2)
+        ]
+        assert loudest == [440, 1320, 880, 880]
+
+
 def test_a_part_is_a_stem_like_any(
     shelf: Library, tmp_path: Path, plugin_folder: Path, make_stem: MakeStem, contents: Contents
 ) -> None:

@@ -162,10 +162,14 @@ def test_a_player_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_program_changes_are_advised_upon(tmp_path: Path) -> None:
-    """Who relies on program changes is told that VST3 knows none; who does not is told nothing."""
+    """Who relies on program changes is told of instruments that have no programs, or one for all; others nothing."""
     path = song(tmp_path)
     assert midirender.advice(midipart.part(midi.read(path))) == []
     file = mido.MidiFile(path)
     file.tracks[1].insert(0, mido.Message("program_change", program=3))
     file.save(path)
     assert "preset_file" in midirender.advice(midipart.part(midi.read(path)))[0]
+    assert midirender.advice(midipart.part(midi.read(path)), programs=True) == []
+    file.tracks[1].insert(0, mido.Message("program_change", channel=9, program=3))
+    file.save(path)
+    assert "on 2 channels" in midirender.advice(midipart.part(midi.read(path)), programs=True)[0]
