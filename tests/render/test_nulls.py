@@ -55,6 +55,23 @@ def test_a_built_in_that_does_nothing_is_bit_identical(entry: dict[str, Any], ch
     assert torch.equal(host.play(dry, RATE, _chain(entry)), dry)
 
 
+@pytest.mark.parametrize("name", [plugin.name for plugin in PLUGINS.values() if not plugin.container])
+def test_no_built_in_is_late_by_a_sample(name: str, tmp_path: Path, noise: Noise) -> None:
+    """Noise correlates best with what comes out at 0 samples, filters wide open: what a filter moves is no latency."""
+    impulse = torch.nn.functional.pad(torch.ones(1, 1), (0, 63))
+    audio.write(tmp_path / "room.wav", impulse, RATE, audio.Format("WAV", "FLOAT"))
+    awake: dict[str, dict[str, Any]] = {
+        "chorus": {"mix": 0.3},
+        "convolution": {"impulse_response_filename": str(tmp_path / "room.wav"), "mix": 1.0},
+        "ladder_filter": {"cutoff_hz": 20_000},
+        "lowpass_filter": {"cutoff_frequency_hz": 20_000},
+    }
+    dry = noise(1, 40_000, peak=0.3)
+    wet = host.play(dry, RATE, _chain({"plugin": name, **awake.get(name, {})}))
+    spectrum = torch.fft.rfft(wet[0].double(), 1 << 17) * torch.fft.rfft(dry[0].double(), 1 << 17).conj()
+    assert int(torch.fft.irfft(spectrum).abs().argmax()) == 0
+
+
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 def test_a_unity_chain_of_everything_is_bit_identical_as_a_file(
     subtype: str, tmp_path: Path, make_stem: MakeStem, shelf: Library, noise: Noise, plugins_here: Path
