@@ -151,7 +151,10 @@ class Child:
 
 
 class Pool:
-    """Children by what they hold, so that a plugin is loaded once for all the stems that play through it."""
+    """Children by what they hold, so that a plugin is loaded once for all the stems that play through it.
+
+    ``most_idle`` are kept, or as many as were leased at one time, each for ``idle_s`` seconds of ``clock``.
+    """
 
     def __init__(
         self, *, most_idle: int = 8, clock: Callable[[], float] = time.monotonic, idle_s: float = 300.0
@@ -159,15 +162,21 @@ class Pool:
         self._most_idle, self._clock, self._idle_s = most_idle, clock, idle_s
         self._idle: OrderedDict[int, tuple[str, Child, float]] = OrderedDict()
         self._lock = threading.Lock()
-        self._next = 0
+        self._next = self._leased = 0
 
     @contextmanager
     def lease(self, key: str, make: Callable[[], Child]) -> Iterator[Child]:
         """The child for ``key``, nobody else's meanwhile: one that is kept and lives, or what ``make`` gives."""
         child = self._taken(key) or make()
+        with self._lock:
+            self._leased += 1
+            # As many as one chain has at once are kept for the next stem's.
+            self._most_idle = max(self._most_idle, self._leased)
         try:
             yield child
         finally:
+            with self._lock:
+                self._leased -= 1
             if child.alive:
                 self._keep(key, child)
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +217,7 @@ def test_what_a_plugin_prints_goes_nowhere_near_the_host(capfd: pytest.CaptureFi
 
 
 def test_children_are_kept_up_to_a_number_and_for_a_time() -> None:
-    """The oldest goes first, one that has been idle too long goes too, and a dead one is never handed out."""
+    """The oldest goes first, one that was idle too long goes too, a dead one is never handed out, a chain stays whole."""
     now = [0.0]
     pool = Pool(most_idle=2, idle_s=10, clock=lambda: now[0])
     sleeper = (sys.executable, "-c", "import time; time.sleep(60)")
@@ -241,6 +243,9 @@ def test_children_are_kept_up_to_a_number_and_for_a_time() -> None:
     now[0] = 11
     use("c")
     assert not made["b"][0].alive
+    with ExitStack() as longer:
+        chained = [longer.enter_context(pool.lease(key, partial(make, key))) for key in "xyz"]
+    assert all(child.alive for child in chained)
     pool.close()
     assert not any(child.alive for kept in made.values() for child in kept)
 
