@@ -217,7 +217,7 @@ def test_what_a_plugin_prints_goes_nowhere_near_the_host(capfd: pytest.CaptureFi
 
 
 def test_children_are_kept_up_to_a_number_and_for_a_time() -> None:
-    """The oldest goes first, one that was idle too long goes too, a dead one is never handed out, a chain stays whole."""
+    """The oldest goes first, one that was idle too long too, a dead one is never handed out, a chain stays whole."""
     now = [0.0]
     pool = Pool(most_idle=2, idle_s=10, clock=lambda: now[0])
     sleeper = (sys.executable, "-c", "import time; time.sleep(60)")
