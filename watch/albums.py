@@ -4,12 +4,15 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from engine import audio
 from presets.library import Library
 from render import batch, handover, planner, stamps
+from render import delivery as delivering
 from render.choices import Choices
+from render.delivery import Wish
 from render.errors import RenderError
 from render.events import AlbumDone, Event, ExportFailed, StemFailed, StemPublished, StemSkipped
 from render.plan import Job, Plan
@@ -20,11 +23,14 @@ def render(request: Stem, library: Library, tell: Tell, *, device: str = "auto")
     """Render the album of ``request`` on ``device``; `InputError` with every mistake of its manifest.
 
     A track that is there already is skipped. What we rendered earlier from other inputs, and nobody touched since, is
-    replaced; what is not ours is left alone and fails the album.
+    replaced; what is not ours is left alone and fails the album. A session that was saved in a DAW since, and a report
+    that was changed, are told of and stay.
     """
     path, out = Path(request.path), Path(request.out, request.place)
     chosen = Choices(device=None if device == "auto" else device)
-    plan = planner.plan_album(path, library=library, choices=chosen, out=out, overwrite=True)
+    wish = Wish(of_albums=True)
+    plan = planner.plan_album(path, library=library, choices=chosen, out=out, overwrite=True, wish=wish)
+    plan, kept = _sparing(plan)
     if strangers := [
         job.output for job in plan.jobs if os.path.lexists(job.output) and not job.done and not _ours(job)
     ]:
@@ -40,7 +46,7 @@ def render(request: Stem, library: Library, tell: Tell, *, device: str = "auto")
         return Failed(request.id, f"{done.failed} of {len(plan.jobs) + len(plan.unreadable)} tracks: {lines}", passing)
     outputs = [job.output for job in plan.jobs]
     # The stems are there whatever becomes of the project files and the report.
-    unwritten: list[str] = []
+    unwritten = [f"{path} was changed since it was written, and stays; move it away for a new one" for path in kept]
 
     def handed(event: Event) -> None:
         if isinstance(event, ExportFailed):
@@ -58,6 +64,18 @@ def render(request: Stem, library: Library, tell: Tell, *, device: str = "auto")
         outputs=tuple(os.fspath(output) for output in outputs),
         notes=tuple(unwritten),
     )
+
+
+def _sparing(plan: Plan) -> tuple[Plan, list[Path]]:
+    """``plan`` without those project files and reports that are somebody's, and their paths."""
+    delivery = plan.delivery
+    if delivery is None:
+        return plan, []
+    careful = replace(delivery, overwrite=False)
+    kept = {kind: path for kind, path in careful.paths.items() if not careful.may_replace(path)}
+    exports = tuple(kind for kind in careful.exports if kind not in kept)
+    report = careful.report and not kept.keys() & delivering.REPORT_SUFFIXES.keys()
+    return replace(plan, delivery=replace(careful, exports=exports, report=report)), list(kept.values())
 
 
 def _run(plan: Plan) -> tuple[AlbumDone, list[Event]]:

@@ -401,7 +401,8 @@ def test_an_album_is_rendered_from_its_manifest(daemon: "Daemon") -> None:
     )
     daemon.start()
     daemon.until_states(night__album="done")
-    assert daemon.outputs() == ["night/01_vox.wav"]
+    report = ["night/Night.report.html", "night/Night.report.json"]
+    assert daemon.outputs() == ["night/01_vox.wav", *report]
     daemon.drop("night/vox.wav", 0.1, seed=9)
     output = daemon.folder / "_out/night/01_vox.wav"
     daemon.until(lambda: soundfile.info(output).frames == 800, "the album has the new stem")
@@ -417,7 +418,7 @@ def test_an_album_in_the_watched_folder_itself(daemon: "Daemon") -> None:
     )
     daemon.drop("rain/bass.wav")
     assert daemon.once() == 0
-    assert daemon.outputs() == ["01_vox.wav", "rain/bass.wav"]
+    assert daemon.outputs() == ["01_vox.wav", "Top.report.html", "Top.report.json", "rain/bass.wav"]
     daemon.check()
 
 

@@ -478,11 +478,30 @@ def test_an_album_brings_the_project_files_it_asks_for(renderer: Renderer, folde
     """What the manifest says of exports and a report lies beside the tracks."""
     soundfile.write(folder / "tape" / "bass.wav", noise(300, seed=5), RATE, "PCM_16")
     manifest = folder / "tape" / "album.toml"
-    manifest.write_text(ALBUM.replace("[album]\n", '[album]\nexport = ["rpp"]\nreport = true\n', 1))
+    manifest.write_text(ALBUM.replace("[album]\n", '[album]\nexport = ["rpp"]\n', 1))
     verdict = ask(renderer, request(manifest, place="tape", album=True))
     assert isinstance(verdict, Published), verdict
     suffixes = {path.suffix for path in Path(verdict.output).iterdir() if path.is_file()}
     assert {".rpp", ".html"} <= suffixes
+    assert verdict.notes == ()
+
+
+def test_a_session_that_was_worked_on_stays(renderer: Renderer, folder: Path) -> None:
+    """What a DAW saved over an album's project file is told of and kept when a stem is replaced; ours are renewed."""
+    soundfile.write(folder / "tape" / "bass.wav", noise(300, seed=5), RATE, "PCM_16")
+    manifest = folder / "tape" / "album.toml"
+    manifest.write_text(ALBUM.replace("[album]\n", '[album]\nexport = ["rpp", "midi"]\n', 1))
+    first = ask(renderer, request(manifest, place="tape", album=True))
+    assert isinstance(first, Published), first
+    session, page = (Path(first.output, f"Night Bus.{ending}") for ending in ("rpp", "report.html"))
+    session.write_text("mixed for hours")
+    before = page.read_bytes()
+    soundfile.write(folder / "tape" / "bass.wav", noise(400, seed=6), RATE, "PCM_16")
+    second = ask(renderer, request(manifest, place="tape", album=True))
+    assert isinstance(second, Published), second
+    assert session.read_text() == "mixed for hours"
+    assert page.read_bytes() != before
+    assert second.notes == (f"{session} was changed since it was written, and stays; move it away for a new one",)
 
 
 def test_an_album_replaces_its_own_and_nothing_else(renderer: Renderer, folder: Path) -> None:
