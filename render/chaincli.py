@@ -176,7 +176,8 @@ def _table(headings: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
 def _value(value: Any) -> str:
     from render.dials import shown
 
-    return shown(value)
+    # A 32-bit float that stands at 0 may be told as a millionth.
+    return shown(0.0 if isinstance(value, float) and abs(value) < 2e-6 else value)
 
 
 def _plain(text: str) -> str:

@@ -4,7 +4,7 @@ Nothing here loads the plugin: `render.scans` knows what it takes, and `render.h
 """
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def read(
 
     Paths resolve against ``folder``; with None they must be absolute. ``instrument`` says which kind is expected.
     """
-    looked = look(entry, key, folder=folder, wrong=wrong)
+    looked = look(entry, key, folder=folder, wrong=wrong, built_ins=() if instrument else PLUGINS)
     if looked is None:
         return None
     scan, plugin = looked
@@ -95,13 +95,18 @@ def read(
     return External(scan.path, scan.sha256, plugin, len(scan.plugins) > 1, values, state, latency)
 
 
-def look(entry: Mapping[str, Any], key: str, *, folder: Path | None, wrong: Wrong) -> tuple[Scan, Scanned] | None:
-    """The plugin that the table ``entry`` names, and the file it is in; None after what is ``wrong`` with that."""
+def look(
+    entry: Mapping[str, Any], key: str, *, folder: Path | None, wrong: Wrong, built_ins: Iterable[str] = PLUGINS
+) -> tuple[Scan, Scanned] | None:
+    """The plugin that the table ``entry`` names, and the file it is in; None after what is ``wrong`` with that.
+
+    ``built_ins`` are what else might have been meant.
+    """
     name = entry.get("plugin")
     if not isinstance(name, str) or not name.strip():
         wrong(f"{key}.plugin", f"found {found(name)}; expected the path or the name of a plugin file")
         return None
-    path = _path(name, f"{key}.plugin", folder, wrong)
+    path = _path(name, f"{key}.plugin", folder, wrong, tuple(built_ins))
     if path is None:
         return None
     scan = scans.scan(path)
@@ -113,7 +118,7 @@ def look(entry: Mapping[str, Any], key: str, *, folder: Path | None, wrong: Wron
     return None if plugin is None else (scan, plugin)
 
 
-def _path(name: str, key: str, folder: Path | None, wrong: Wrong) -> Path | None:
+def _path(name: str, key: str, folder: Path | None, wrong: Wrong, built_ins: Sequence[str]) -> Path | None:
     suffix = Path(name).suffix.lower()
     if pluginfiles.looks_like_file(name) and suffix not in pluginfiles.SUFFIXES:
         expected = " or ".join(pluginfiles.SUFFIXES)
@@ -134,8 +139,9 @@ def _path(name: str, key: str, folder: Path | None, wrong: Wrong) -> Path | None
         wrong(key, f"{found(name)} is not there; expected the path of a plugin file{near}")
     else:
         places = ", ".join(str(folder) for folder in pluginfiles.folders())
-        expected = f"one of {', '.join(PLUGINS)}, or the name of a plugin file in {places}"
-        near = nearest(name, [*PLUGINS, *(path.stem for path in pluginfiles.installed())])
+        expected = f"one of {', '.join(built_ins)}, or " if built_ins else ""
+        expected += f"the name of a plugin file in {places}"
+        near = nearest(name, [*built_ins, *(path.stem for path in pluginfiles.installed())])
         wrong(key, f"no plugin is called {found(name)}; expected {expected}{near}")
     return None
 

@@ -86,6 +86,16 @@ def test_all_mistakes_are_told_at_once() -> None:
     assert len(_parse(wrong)[1]) == 3
 
 
+def test_an_instrument_is_none_of_the_built_ins() -> None:
+    """Who misspells an instrument is told where plugins are looked for, and not of effects that play nothing."""
+    told: list[str] = []
+    entry = {"plugin": "GramoSin"}
+    assert external.read(entry, "", folder=None, wrong=lambda _, text: told.append(text), instrument=True) is None
+    assert "expected the name of a plugin file in " in told[0]
+    assert told[0].endswith("did you mean 'GramoSine'?")
+    assert "reverb" not in told[0]
+
+
 def test_a_parameter_goes_by_any_of_its_names() -> None:
     """In snake case with its unit or without it, or as the plugin shows it; the chain keeps the first of these."""
     for name in ("gain_db", "gain", "Gain"):
