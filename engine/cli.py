@@ -57,7 +57,7 @@ def bench(
         str,
         typer.Option(
             help="Which tables to make. main: speed, memory and sound; long: time and memory against length; "
-            "device: batch sizes, channels and rates."
+            "device: batch sizes, channels and rates; recipes: all recipes on the same pairs."
         ),
     ] = "main",
     device: Annotated[
@@ -66,7 +66,13 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="A smoke run: little sound and few repeats, a minute and not ten.")
     ] = False,
-    full: Annotated[bool, typer.Option("--full", help="Suite long: stems of hours, and standard at length.")] = False,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Suite long: stems of hours, and standard at length. Suite recipes: published sizes, for hours.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -18,13 +18,17 @@ from engine.target import Target
 TIMEOUT_S = 1800.0
 
 
-def ask(module: str, parcel: Mapping[str, Any], target: Target, *, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+def ask(
+    module: str, parcel: Mapping[str, Any], target: Target | None = None, *, timeout_s: float = TIMEOUT_S
+) -> dict[str, Any]:
     """Run ``python -m module`` on ``parcel`` (tensors, numbers and text) and ``target``; the JSON object it answers.
 
     `EngineError` with the last thing it said where it fails.
     """
-    packed = {"recipe": target.recipe, "rate": target.rate}
-    whole = {**packed, "params": dict(target.params), "tensors": dict(target.tensors)}
+    whole = {}
+    if target is not None:
+        packed = {"recipe": target.recipe, "rate": target.rate}
+        whole = {**packed, "params": dict(target.params), "tensors": dict(target.tensors)}
     written = io.BytesIO()
     torch.save({"work": dict(parcel), "target": whole}, written)
     root = str(Path(engine.__file__).parent.parent)
@@ -50,9 +54,20 @@ def ask(module: str, parcel: Mapping[str, Any], target: Target, *, timeout_s: fl
 
 def received() -> tuple[dict[str, Any], Target]:
     """In the child: the parcel and the target."""
-    whole = torch.load(io.BytesIO(sys.stdin.buffer.read()), weights_only=True)
+    whole = _whole()
     target = whole["target"]
     return whole["work"], Target(target["recipe"], target["params"], target["rate"], target["tensors"])
+
+
+def parcel() -> dict[str, Any]:
+    """In the child: the parcel alone, where it was sent without a target."""
+    work: dict[str, Any] = _whole()["work"]
+    return work
+
+
+def _whole() -> dict[str, Any]:
+    whole: dict[str, Any] = torch.load(io.BytesIO(sys.stdin.buffer.read()), weights_only=True)
+    return whole
 
 
 def answer(found: Mapping[str, Any]) -> None:

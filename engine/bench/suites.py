@@ -7,7 +7,16 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
-from engine.bench import page_device, page_long, page_main, suite_device, suite_long, suite_main
+from engine.bench import (
+    page_device,
+    page_long,
+    page_main,
+    page_recipes,
+    suite_device,
+    suite_long,
+    suite_main,
+    suite_recipes,
+)
 from engine.bench.steps import OnStep
 from engine.errors import EngineError
 
@@ -16,7 +25,10 @@ SUITES = {
     "main": "speed, memory and sound of ten seconds, and the race with the published pipeline",
     "long": "time and memory against length, and what the size of a batch changes",
     "device": "speed against batch size, channels and rate, and how much of a device is used",
+    "recipes": "every recipe on the same pairs: time, memory, and the sound of the written files",
 }
+#: Those that have more to measure than they usually do.
+_FULL = ("long", "recipes")
 
 
 @dataclass(frozen=True)
@@ -37,8 +49,8 @@ def check(suite: str, *, quick: bool = False, full: bool = False) -> None:
         near = difflib.get_close_matches(suite, SUITES, 1, 0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise EngineError(f"no suite is called {suite!r}{hint} (there are: {', '.join(SUITES)})")
-    if full and suite != "long":
-        raise EngineError(f"--full is of suite long only; suite {suite!r} always measures all it can")
+    if full and suite not in _FULL:
+        raise EngineError(f"--full is of suites {' and '.join(_FULL)} only; suite {suite!r} always measures all it can")
     if full and quick:
         raise EngineError("--full and --quick were both given; choose one")
 
@@ -51,7 +63,8 @@ def run(
     full: bool = False,
     on_step: OnStep = lambda line: None,
 ) -> Result:
-    """Run ``suite`` on ``device``; ``quick`` for a smoke run, ``full`` for stems of hours (suite long).
+    """Run ``suite`` on ``device``; ``quick`` for a smoke run, ``full`` for stems of hours (suite long) and
+    published sizes (suite recipes).
 
     `EngineError` as `check`; `DeviceError` for a device that is not there.
     """
@@ -62,5 +75,8 @@ def run(
     if suite == "device":
         devices = suite_device.run(device=device, quick=quick, on_step=on_step)
         return Result(devices.record(), page_device.markdown(devices), page_device.picture(devices))
+    if suite == "recipes":
+        tried = suite_recipes.run(device=device, quick=quick, full=full, on_step=on_step)
+        return Result(tried.record(), page_recipes.markdown(tried), page_recipes.picture(tried))
     found = suite_main.run(device=device, quick=quick, on_step=on_step)
     return Result(found.record(), page_main.markdown(found))

@@ -305,10 +305,10 @@ def test_plots_of_little() -> None:
 
 
 def test_sizes_that_a_suite_does_not_have() -> None:
-    """``full`` is of suite long, and not quick; what is wrong is said before anything is measured."""
+    """``full`` is of two suites, and not quick; what is wrong is said before anything is measured."""
     for arguments, words in (
-        (("main", False, True), "--full is of suite long only; suite 'main'"),
-        (("device", True, True), "--full is of suite long only; suite 'device'"),
+        (("main", False, True), "--full is of suites long and recipes only; suite 'main'"),
+        (("device", True, True), "--full is of suites long and recipes only; suite 'device'"),
         (("long", True, True), "--full and --quick were both given"),
         (("lng", False, False), "did you mean 'long'"),
     ):
