@@ -99,7 +99,8 @@ class Mosaic:
     ) -> Tensor:
         """``[batch, frames, templates]`` with which ``templates`` ``[templates, bins]`` make ``goal``.
 
-        ``goal`` is ``[batch, frames, bins]``; ``tell`` gets each iteration and the divergence it began with.
+        ``goal`` is ``[batch, frames, bins]``; ``tell`` gets each iteration and the divergence it began with, for each
+        unit of the goal and at the goal's level: sums along diagonals are louder until the update that follows.
         """
         tiny = 1e-9 * goal.amax((1, 2), keepdim=True) + 1e-12
         total = goal.sum((1, 2)).clamp_min(1e-12)
@@ -111,8 +112,8 @@ class Mosaic:
         for step in range(iterations):
             h = self.sparse(h, 1 - (step + 1) / iterations)
             model = h @ templates + tiny
-            divergence = (torch.xlogy(goal, goal / model) - goal + model).sum((1, 2))
-            tell(step + 1, float((divergence / total).mean()))
+            level = model * (total / model.sum((1, 2)))[:, None, None]
+            tell(step + 1, float((torch.xlogy(goal, goal / level).sum((1, 2)) / total).mean()))
             h = h * ((goal / model) @ templates.mT) / sums.clamp_min(1e-12)
             h = h.masked_fill(unplayed, 0)
         return h

@@ -32,7 +32,8 @@ def _scaled(total: Tensor, shape: torch.Size, size: Tensor, scale: str) -> Tenso
     maps (the first of ``shape``), or over the goal's own sum of squares.
     """
     if scale == "relative":
-        return total / size.clamp_min(torch.finfo(size.dtype).tiny)
+        # The root of the smallest number: a silent goal has a distance that is large, and still a number.
+        return total / size.clamp_min(torch.finfo(size.dtype).tiny ** 0.5)
     count = {"mean": shape.numel(), "maps": shape[0] ** 2}.get(scale, 1)
     return total / count
 

@@ -12,13 +12,16 @@ from engine import material
 from engine.events import Event, Iterate
 from engine.method import Work
 from engine.methods.composed import Composed
-from engine.parts.features import Eye
+from engine.parts.features import Eye, Identity, Layer
+from engine.parts.mmd import Mmd
 from engine.parts.names import make
 from engine.parts.networks import Linear, Planes, Random
+from engine.parts.representations import LogMagnitude
+from engine.parts.store import pieces
 from engine.recipes import RECIPES
 from engine.spectra import Resolution
 from engine.style import Settings, learn, restyle
-from engine.terms import Picture
+from engine.terms import Picture, Weighted
 
 RATE = 8000
 #: Enough for a second of sound to be restyled in a second.
@@ -141,6 +144,42 @@ def test_weights_are_drawn_as_published() -> None:
     assert float(square(impulse[:, :, 490:510])[0].values.max()) == pytest.approx(0.05, rel=0.01)
 
 
+def test_ulyanovs_scale_on_ten_seconds() -> None:
+    """The published network on ten seconds starts where its limit says and falls as the published run does.
+
+    From near silence the style's share is the squared norm of its Gram matrix: F²σ⁴ Σ κ², within 10 % for 4096 filters
+    (1/F of bias, 1/√F of scatter).  With the stem's share it is some 1e5, 3.55e5 on the published pair; a thirtieth of
+    it is left after ten evaluations, where a published log has a seventieth.
+    """
+    rate = 22050
+    stem, style = (
+        torch.from_numpy(material.make(name, seconds=10.0, rate=rate)).mean(0, keepdim=True)
+        for name in ("riff", "organ")
+    )
+
+    def losses(**more: Any) -> list[float]:
+        target = learn([style], rate, recipe="ulyanov", params={"griffin_lim": 0, **more})
+        told: list[float] = []
+
+        def tell(event: Event) -> None:
+            if isinstance(event, Iterate) and event.segment == 0:
+                told.append(event.loss)
+
+        restyle(stem, rate, target, Settings(device="cpu"), tell)
+        return told
+
+    target = learn([style], rate, recipe="ulyanov")
+    view = LogMagnitude(n_fft=2048)
+    eye = Eye(view, Identity(), Picture(stem[None]), rate, 0)
+    (goal,) = eye.goal(pieces(target, view.keep(rate), torch.device("cpu")))
+    silence = Layer(torch.zeros_like(goal.values[..., :50]), torch.full((1, 50), 1 / 50))
+    expected = float(Mmd("arc-cosine", 11, filters=4096).against(goal)(silence))
+    assert losses(alpha=0.0, iterations=1)[0] == pytest.approx(expected, rel=0.1)
+    told = losses(iterations=9)
+    assert 1e5 < told[0] < 1e6
+    assert told[-1] < told[0] / 30
+
+
 def test_dipani_clamped_cuts_what_is_loud() -> None:
     """With the published clamp nothing above log1p = 1 survives; without it the loud bins do."""
     found = {}
@@ -221,6 +260,30 @@ def test_regularisers_weigh_as_much_as_the_style() -> None:
         return float(gain.diff(dim=1).square().mean())
 
     assert roughness(smooth_gain=30.0) < 0.8 * roughness()
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_how_far_a_search_goes_is_not_the_scale_s_business(scale: float) -> None:
+    """A loss a thousand million times as large, or as small, ends at the same sound: no step is too short or too long.
+
+    Published systems fix a learning rate times a number of steps, and end where they began or in noise (to 1e-3 of the
+    way gone: sums of float32).
+    """
+    stem = sound("riff").mean(0)[None, None]
+    target = learn([sound("organ", 1.5)], RATE, recipe="kernel-linear")
+
+    def found(times: float) -> Tensor:
+        solver = Composed(RECIPES["kernel-linear"]).solver(target, torch.ones(1), torch.device("cpu"))
+        each = solver.passes[0][0]  # type: ignore[attr-defined]
+        whole = each._loss
+        each._loss = lambda scene: Weighted([(times, whole(scene))])
+        out: Tensor = solver(Work(stem, 1.0, "draft", 0), lambda i, n, loss: None)
+        return out
+
+    plain, scaled = found(1.0), found(scale)
+    gone = float((plain - stem).norm())
+    assert gone > 0.1 * float(stem.norm())
+    assert float((scaled - plain).norm()) < 1e-3 * gone
 
 
 def test_two_looks_alike_share_a_network() -> None:
