@@ -21,7 +21,8 @@ class Work:
 
     ``x`` is ``[batch, channels, samples]`` at the target's rate, each problem at the analysis level.  ``start``, shaped
     like ``x``, is where a second pass begins (the first one's result; None: the stem), and ``share`` how much of the
-    usual number of evaluations it may take.
+    usual number of evaluations it may take.  Where each problem is ``alone``, the whole of its stem, it may have all
+    cores to itself.
     """
 
     x: Tensor
@@ -30,6 +31,7 @@ class Work:
     seed: int
     start: Tensor | None = None
     share: float = 1.0
+    alone: bool = True
 
     def one(self, number: int) -> "Work":
         """Problem ``number`` of the batch by itself."""
@@ -39,7 +41,8 @@ class Work:
     @property
     def kinship(self) -> Hashable:
         """Works of the same can be one batch."""
-        return self.amount, self.quality, self.seed, self.share, self.start is None, self.x.shape[1:], self.x.device
+        wish = self.amount, self.quality, self.seed, self.share
+        return wish, self.alone, self.start is None, self.x.shape[1:], self.x.device
 
     def budget(self, evaluations: int) -> int:
         """Evaluations to take where the usual number is ``evaluations``; at least three, to move at all."""

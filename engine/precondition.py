@@ -8,7 +8,7 @@ symmetric and positive, which is all that quasi-Newton needs.  Half the usual ov
 import torch
 from torch import Tensor
 
-from engine.spectra import Resolution, hann, overlap_add, stft
+from engine.spectra import OverlapAdd, Resolution, frames_of, hann, overlap_add, spans
 from engine.terms import Picture
 
 
@@ -27,6 +27,9 @@ class Preconditioner:
 
     def __call__(self, gradient: Tensor) -> Tensor:
         """P g, same shape as g."""
-        spectrum = stft(gradient.view(self.shape) * self.edge, self.res).mul_(self.weight)
-        framed = torch.fft.irfft(spectrum, self.res.n_fft).mul_(self.window)
-        return overlap_add(framed, self.res, self.shape[-1]).mul_(self.edge).flatten(1)
+        framed = frames_of(gradient.view(self.shape) * self.edge, self.res)
+        out = OverlapAdd(framed, framed.shape[-2], self.res)
+        for span in spans(framed):
+            spectrum = torch.fft.rfft(framed[..., span, :] * self.window).mul_(self.weight[..., span, :])
+            out.add(span.start, torch.fft.irfft(spectrum, self.res.n_fft).mul_(self.window))
+        return out.sound(self.shape[-1]).mul_(self.edge).flatten(1)

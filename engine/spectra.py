@@ -83,31 +83,73 @@ def _pad(x: Tensor, res: Resolution) -> Tensor:
     return torch.nn.functional.pad(x, (before, total - before - x.shape[-1]))
 
 
+def frames_of(x: Tensor, res: Resolution) -> Tensor:
+    """The overlapping frames of ``[..., samples]``, a view ``[..., frames, n_fft]``, without their window."""
+    return _pad(x, res).unfold(-1, res.n_fft, res.hop)
+
+
 def stft(x: Tensor, res: Resolution) -> Tensor:
     """Complex spectrum ``[..., frames, bins]`` of ``[..., samples]``, not scaled."""
-    framed = _pad(x, res).unfold(-1, res.n_fft, res.hop)
-    spectrum: Tensor = torch.fft.rfft(framed * hann(res.n_fft, x.device, x.dtype))
+    spectrum: Tensor = torch.fft.rfft(frames_of(x, res) * hann(res.n_fft, x.device, x.dtype))
     return spectrum
+
+
+#: Samples that a core has in its own cache with all that is made of them on the way.
+_IN_CACHE = 2**18
+
+
+def spans(framed: Tensor) -> list[slice]:
+    """Which of ``[..., frames, n_fft]`` to transform at a time: all, but on a CPU what stays in its cache (a fifth)."""
+    frames, n_fft = framed.shape[-2:]
+    rows = max(1, math.prod(framed.shape[:-2]))
+    step = frames if framed.device.type != "cpu" else max(1, _IN_CACHE // (rows * n_fft))
+    return [slice(k, min(k + step, frames)) for k in range(0, frames, step)]
+
+
+class OverlapAdd:
+    """Sums ``frames`` frames at their places, some at a time and in order.
+
+    What overlaps is added from the earliest frame to the latest, so the bits do not depend on how many come at a time.
+    """
+
+    def __init__(self, framed: Tensor, frames: int, res: Resolution) -> None:
+        """``framed`` ``[..., n, n_fft]`` is like what is to come."""
+        self.res, self.parts = res, res.n_fft // res.hop
+        self.sum = framed.new_zeros(*framed.shape[:-2], frames - 1 + self.parts, res.hop)
+
+    def add(self, first: int, framed: Tensor) -> None:
+        """Add ``[..., n, n_fft]``, the frames from ``first`` on."""
+        count = framed.shape[-2]
+        rows = framed.reshape(*framed.shape[:-1], self.parts, self.res.hop)
+        for p in reversed(range(self.parts)):
+            self.sum[..., first + p : first + p + count, :] += rows[..., p, :]
+
+    def sound(self, samples: int) -> Tensor:
+        """The ``[..., samples]`` between the paddings of `stft`."""
+        before = self.res.n_fft // 2
+        sound: Tensor = self.sum.flatten(-2)[..., before : before + samples]
+        return sound
 
 
 def overlap_add(framed: Tensor, res: Resolution, samples: int) -> Tensor:
     """Sum ``[..., frames, n_fft]`` at their places; the ``[..., samples]`` between the paddings of `stft`."""
-    parts = res.n_fft // res.hop
-    frames = framed.shape[-2]
-    rows = framed.reshape(*framed.shape[:-1], parts, res.hop)
-    out = framed.new_zeros(*framed.shape[:-2], frames - 1 + parts, res.hop)
-    for p in range(parts):
-        out[..., p : p + frames, :] += rows[..., p, :]
-    return out.flatten(-2)[..., res.n_fft // 2 : res.n_fft // 2 + samples]
+    out = OverlapAdd(framed, framed.shape[-2], res)
+    out.add(0, framed)
+    return out.sound(samples)
+
+
+def _frames_back(spectrum: Tensor, res: Resolution) -> Tensor:
+    """The transpose of window and transform, ``[..., frames, bins]`` to ``[..., frames, n_fft]``; eats its input."""
+    spectrum[..., 0] *= 2
+    spectrum[..., -1] *= 2
+    framed: Tensor = torch.fft.irfft(spectrum, res.n_fft, norm="forward")
+    framed *= hann(res.n_fft, framed.device, framed.dtype) / 2
+    return framed
 
 
 def stft_adjoint(spectrum: Tensor, res: Resolution, samples: int) -> Tensor:
     """The transpose of `stft` as a real map: ``[..., frames, bins]`` to ``[..., samples]``; overwrites its input."""
-    spectrum[..., 0] *= 2
-    spectrum[..., -1] *= 2
-    framed = torch.fft.irfft(spectrum, res.n_fft, norm="forward")
-    framed *= hann(res.n_fft, framed.device, framed.dtype) / 2
-    return overlap_add(framed, res, samples)
+    return overlap_add(_frames_back(spectrum, res), res, samples)
 
 
 def istft(spectrum: Tensor, res: Resolution, samples: int) -> Tensor:
@@ -140,21 +182,32 @@ class _LinkedMagnitude(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, res: Resolution) -> Tensor:
-        spectrum = stft(x, res)
-        magnitude = _power(spectrum).mul_(res.scale**2 / x.shape[1]).sqrt_()
-        ctx.save_for_backward(spectrum, magnitude)
+        framed, window = frames_of(x, res), hann(res.n_fft, x.device, x.dtype)
+        magnitude, spectra = x.new_empty(x.shape[0], framed.shape[-2], res.bins), []
+        for span in spans(framed):
+            spectra.append(torch.fft.rfft(framed[..., span, :] * window))
+            magnitude[:, span] = _power(spectra[-1]).mul_(res.scale**2 / x.shape[1]).sqrt_()
+        ctx.save_for_backward(magnitude, *spectra)
         ctx.res, ctx.samples = res, x.shape[-1]
         return magnitude
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        spectrum, magnitude = ctx.saved_tensors
+        magnitude, *spectra = ctx.saved_tensors
         res: Resolution = ctx.res
         tiny = torch.finfo(magnitude.dtype).tiny ** 0.5
-        factor = (grad * (res.scale**2 / spectrum.shape[1])).div_(magnitude + tiny)
-        # a complex tensor times a real one is four times faster in place, which avoids a complex copy of the real one
-        return stft_adjoint(spectrum.clone().mul_(factor[:, None]), res, ctx.samples), None
+        first, out = 0, None
+        for spectrum in spectra:
+            span = slice(first, first + spectrum.shape[-2])
+            factor = (grad[:, span] * (res.scale**2 / spectrum.shape[1])).div_(magnitude[:, span] + tiny)
+            # a complex tensor times a real one is four times faster in place: no complex copy of the real one is made
+            framed = _frames_back(spectrum.clone().mul_(factor[:, None]), res)
+            out = out or OverlapAdd(framed, magnitude.shape[1], res)
+            out.add(first, framed)
+            first = span.stop
+        assert out is not None
+        return out.sound(ctx.samples), None
 
 
 def linked_magnitude(x: Tensor, res: Resolution) -> Tensor:

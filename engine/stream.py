@@ -44,8 +44,8 @@ def restyle_stream(
     """Play ``source`` through ``target``: blocks ``[channels, n]`` that add up to all of its samples, in order.
 
     ``cuts`` are times in seconds at which the stem may well be cut (quiet points, beats); ``batch`` is how many
-    segments are solved at once (default: one on a CPU, where more gains nothing, 16 elsewhere); with ``together`` they
-    are those of all streams that share it, each in a thread of its own.  `DeviceError` if the device is not there.
+    segments are solved at once (default: `engine.device.batch`); with ``together`` they are those of all streams that
+    share it, each in a thread of its own.  `DeviceError` if the device is not there.
     """
     device = devices.pick(settings.device)
     known = None if settings.amount == 0 or settings.mix == 0 else survey(source)
@@ -130,7 +130,7 @@ class _Stem:
                 x = self._padded(stem * gain)
                 start = None if starts is None else self._padded((stem + starts[k]) * gain)
                 active.append(k)
-                works.append(Work(x, settings.amount, quality, settings.seed, start, share))
+                works.append(Work(x, settings.amount, quality, settings.seed, start, share, alone=self.count == 1))
 
         def iterate(iteration: int, iterations: int, loss: float) -> None:
             losses[0] = loss

@@ -2,7 +2,7 @@
 
 Each stem's stream runs in a thread of its own and hands over its segments; whoever finds enough of them waiting, or
 nobody left to wait for, solves a batch for all.  On a GPU sixty short stems so take as many batches as one long stem of
-their length; on a CPU, where a batch gains nothing, the streams still read and write while one of them computes.
+their length; on a CPU a batch is one problem for each core (`engine.abreast`), and the other streams read and write.
 """
 
 import threading

@@ -19,7 +19,7 @@ from render.events import AlbumDone, AlbumStarted, Event, OnEvent, StemFailed, S
 from render.job import Clock
 from render.plan import Job, Plan, Unreadable
 
-#: Stems side by side where a batch is worth filling; one on a CPU, which a single segment keeps busy.
+#: Stems side by side where a batch is worth filling; one on a CPU, which one stem keeps busy.
 SIDE_BY_SIDE = 8
 
 

@@ -7,6 +7,12 @@ TRIED = (
     ("`log(1 + a)` for `log1p`", "ten times faster on a CPU, 1e-7 apart"),
     ("bins above 11 kHz in groups of eight", "products at 44.1 kHz cost little more than at 22.05 kHz"),
     ("freed memory kept by glibc", "a third of the time was page faults"),
+    ("transforms a few frames at a time, in a core's own cache", "a fifth less time each, −149 dBFS apart"),
+    ("one problem of a batch as plain matrices", "its products a tenth faster"),
+    (
+        "a segment on each core, instead of all cores on one",
+        "a fifth less CPU time, most of it on a busy machine",
+    ),
     ("preconditioned search", "half the evaluations for the same loss"),
     ("own batched L-BFGS", "four times less work a step than SciPy's, at or below its loss"),
     ("low-rank warm start and fast Griffin-Lim", "the fastest road to a low style loss, but it costs pitch"),

@@ -22,7 +22,7 @@ SEGMENT_S = 10.0
 class Scale:
     """How much is measured: sizes of batches for each quality, then channels and rates at the size that was fastest.
 
-    Every stem fills its batch and is ``least_s`` long or longer.  A CPU solves one segment after the other whatever
+    Every stem fills its batch and is ``least_s`` long or longer.  A CPU solves four at once at most, whatever
     the batch, so ``on_cpu`` says for which qualities it gets all the sizes; the others get the smallest and 8.
     """
 

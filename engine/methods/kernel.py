@@ -7,13 +7,13 @@ a low-rank basis, which is seeded, so the same stem, target and settings give th
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from engine import kernel, lbfgs, level
+from engine import abreast, kernel, lbfgs, level
 from engine.cookbook.kernel import RECIPE
 from engine.draft import Budget, solve_draft
 from engine.excerpts import select
@@ -87,6 +87,10 @@ class _Solver:
         """One solver for rows of several stems."""
         return lambda work, on_iterate: _solve(work, parts, on_iterate)
 
+    def prepare(self, quality: str) -> None:
+        """Make what ``quality`` needs, once, before several problems ask for it at a time."""
+        _ = self.plain if quality == "draft" else self.emphasised
+
     @cached_property
     def plain(self) -> Goal:
         """The target at the main resolution as it is."""
@@ -129,11 +133,22 @@ Rows = Sequence[tuple[_Solver, int]]
 def _solve(work: Work, parts: Rows, on_iterate: OnIterate) -> Tensor:
     """``work`` restyled, its rows belonging to ``parts`` in order."""
     first, _ = parts[0]
-    # One problem at a time stays in a CPU's caches, and its sums do not depend on who else is in the batch.
-    if first.device.type == "cpu" and work.x.shape[0] > 1:
+    # On a CPU a problem has its own cores and caches, and its sums do not depend on who else is in the batch.
+    if first.device.type == "cpu" and not (work.alone and work.x.shape[0] == 1):
+        for solver, _ in parts:
+            solver.prepare(work.quality)
         owners = [solver for solver, count in parts for _ in range(count)]
-        return torch.cat([_solve(work.one(k), [(owner, 1)], on_iterate) for k, owner in enumerate(owners)])
+        one = [partial(_batch, work.one(k), [(owner, 1)]) for k, owner in enumerate(owners)]
+        if work.alone:
+            return torch.cat([problem(on_iterate) for problem in one])
+        return torch.cat(abreast.solved(one, on_iterate))
+    return _batch(work, parts, on_iterate)
+
+
+def _batch(work: Work, parts: Rows, on_iterate: OnIterate) -> Tensor:
+    """``work`` restyled, all of its rows at once."""
     if work.quality == "draft":
+        first, _ = parts[0]
         goal = Goal.joined([(solver.plain, count) for solver, count in parts])
         return solve_draft(work, goal, first.rate, on_iterate, first.budget)
     return _composed(work, parts, on_iterate)

@@ -1,6 +1,7 @@
 """The stream: any rate, any length, any batch, and nothing left behind where halves meet."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -320,8 +321,9 @@ def test_a_pass_that_runs_out_of_memory_loses_no_segment(solves: Callable[[Solve
     assert tried[-1][0] <= 2
 
 
-def test_memory_is_that_of_a_batch() -> None:
-    """After the survey no block is waited for longer than for the segments around it: two of ten seconds ahead."""
+@pytest.mark.parametrize("batch", [1, 2])
+def test_memory_is_that_of_a_batch(batch: int) -> None:
+    """After the survey no block is waited for longer than for its batch, of ten seconds a segment, and one ahead."""
     asked: list[int] = []
 
     class Told(InMemory):
@@ -330,11 +332,27 @@ def test_memory_is_that_of_a_batch() -> None:
             return super().read(start, count)
 
     given = 0
-    for block in stream.restyle_stream(Told(noise(14, 1, 100 * 1000), 1000), target(1000), CPU):
+    for block in stream.restyle_stream(Told(noise(14, 1, 100 * 1000), 1000), target(1000), CPU, batch=batch):
         if given:
-            assert max(asked) <= given + 20 * 1000
+            assert max(asked) <= given + (batch + 1) * 10 * 1000
         asked.clear()
         given += block.shape[1]
+
+
+@pytest.mark.parametrize(("seconds", "alone"), [(9.0, True), (15.0, False)])
+def test_a_segment_knows_whether_it_is_its_whole_stem(
+    seconds: float, alone: bool, solves: Callable[[Solve], list[Work]]
+) -> None:
+    """Which decides on the threads it gets, whoever shares its batch: ten seconds are alone, fifteen are not."""
+    works = solves(inverted)
+    run(noise(19, 1, round(seconds * 8000)), 8000, 8000)
+    assert {work.alone for work in works} == {alone}
+    assert kinship(works[0]) != kinship(replace(works[0], alone=not alone))
+
+
+def kinship(work: Work) -> object:
+    """What works of one batch have in common."""
+    return work.kinship
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
