@@ -45,19 +45,27 @@ def retry(folder: Path, ledger: Ledger, relative: str | None = None) -> Retried:
 def matching(view: View, folder: Path, name: str) -> str:
     """The path in the ledger that a person means by ``name``: the path itself, a path on disk, or a file's name.
 
+    The name may lack its ending.
+
     `WatchError` when there is none, or more than one.
     """
     for candidate in (name, _below(folder, Path(name)), _below(folder, folder / name)):
         if candidate is not None and view.of(candidate) is not None:
             return candidate
     known = [one.relative for one in view.rows()]
-    called = [relative for relative in known if relative.rpartition("/")[2] == name]
+    called = [relative for relative in known if name in _names(relative)]
     if len(called) == 1:
         return called[0]
     if called:
         raise WatchError(f"{name!r} is the name of {len(called)} stems; say which: {', '.join(sorted(called)[:5])}")
     near = difflib.get_close_matches(name, known, 1, 0.5)
     raise WatchError(f"no stem {name!r} was ever found{f'; did you mean {near[0]!r}?' if near else ''}")
+
+
+def _names(relative: str) -> tuple[str, str]:
+    """What a person may call the file at ``relative``: its name, and that without its ending."""
+    name = relative.rpartition("/")[2]
+    return name, name[: len(name) - len(names.ending(name))]
 
 
 def _below(folder: Path, path: Path) -> str | None:

@@ -199,8 +199,10 @@ def init(
 
         chosen = preset if preset else _presets(library)
         done = set_up(folder, chosen, state=state, library=library)
+        unknown = _unknown(preset or [], library)
         if as_json:
             record = {"made": [str(p) for p in done.made], "kept": [str(p) for p in done.kept], "start": done.start}
+            record["unknown"] = unknown
             typer.echo(json.dumps(record, indent=2))
             return
         for path in done.made:
@@ -211,6 +213,8 @@ def init(
             _say(
                 "no folder for a preset: the library is empty; learn one with gramophone preset learn, then init again"
             )
+        for name in unknown:
+            _say(f"no preset or blend is called {names.shown(name)} yet: stems in that folder wait until it is learnt")
         _say(f"now:            gramophone watch run {names.shown(str(folder))}")
         _say(f"at every login: {names.shown(done.start)}")
 
@@ -222,6 +226,15 @@ def _presets(library: Path | None) -> list[str]:
 
     entries = default_library(library).list()
     return [entry.name for entry in entries if entry.problem is None and not passed_over(entry.name, top=True)]
+
+
+def _unknown(chosen: list[str], library: Path | None) -> list[str]:
+    """Those of ``chosen`` that the library does not have."""
+    from presets.library import default_library
+    from watch.lookup import Lookup
+
+    lookup = Lookup(default_library(library))
+    return [name for name in chosen if lookup.named(name) is None]
 
 
 def _require_folder(folder: Path) -> None:

@@ -172,7 +172,7 @@ def _of_this_version(path: Path, mode: str) -> sqlite3.Connection:
 
 def _require(path: Path) -> None:
     if not path.is_file():
-        raise LedgerMissing(f"no ledger at {path}: nothing was watched here yet; start with gramophone watch run")
+        raise LedgerMissing(f"nothing was watched here yet: {path} is not there; start with gramophone watch run")
 
 
 def _require_version(connection: sqlite3.Connection, path: Path) -> None:

@@ -164,7 +164,7 @@ class Renderer:
         try:
             info = audio.probe(path)
         except AudioError as error:
-            return Incomplete(request.id, str(error), changed=not _same(request))
+            return Incomplete(request.id, _said(request, path, error), changed=not _same(request))
         if misfits := chains.misfits(chain, rate=info.rate, channels=info.channels):
             return Failed(request.id, "; ".join(misfits))
         layers = (wishes.layer,)
@@ -227,7 +227,7 @@ class Renderer:
 
     def _verdict(self, request: Stem, error: Exception) -> Verdict:
         """What ``error`` says about the stem of ``request``, or about the world around it."""
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = _said(request, Path(request.path), error)
         if isinstance(error, Held):
             return Waiting(request.id, reason, error.cause)
         if isinstance(error, InputError):
@@ -316,6 +316,14 @@ def _preset_chain(preset: Preset | None) -> Chain:
     if mistakes:
         raise Held("preset", _lines(mistakes))
     return chain
+
+
+def _said(request: Stem, path: Path, error: Exception) -> str:
+    """What ``error`` says, without the path of the stem, which it is told beside and may not stay at."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    for name in (request.path, os.fspath(path)):
+        text = text.removeprefix(f"{' '.join(name.split())}: ")
+    return text
 
 
 def _lines(mistakes: list[Mistake]) -> str:

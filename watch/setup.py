@@ -24,12 +24,20 @@ CONFIG: Final = """\
 # quality = "standard"     # draft, standard or fine
 # seed = 0
 # template = "{folder}/{stem}"   # how an output is called
+# out = "_out"             # where outputs go; a path of its own, on another disk if you like
+# bit_depth = "source"     # or 16, 24, "32f"
+# format = "source"        # or "wav", "aiff", "flac"
 
 # after = "keep"           # the stem, once its output is safe: keep it, move it to _done, or delete it
 # failed = "move"          # a stem that cannot be rendered: move it to _failed, or keep it
 # settle_s = 2.0           # a stem is taken when it has not changed for so many seconds
 # rescan_s = 10            # everything is looked at so often, whatever the system reports
 # poll = false             # true where the system reports nothing: network shares
+# device = "auto"          # cpu, cuda, cuda:1 or mps: where stems are rendered
+# workers = 1              # stems at once; without it one, or with several GPUs one for each
+# attempts = 3             # how often a stem is tried that brings its worker down
+# deadline_factor = 1.0    # stretches the time a stem may take
+# min_free_mb = 500        # work pauses while less is free where outputs go
 
 # [[chain]]                # effects after the style, as many tables as there are effects
 # plugin = "compressor"

@@ -140,7 +140,8 @@ def _elsewhere(key: str, level: Level, here: tuple[str, ...]) -> str:
         return f"holds for the whole daemon; expected in the {names.CONFIG} of the watched folder itself only"
     if key in KEYS:
         return f"holds for a folder; expected in a {names.CONFIG} only"
-    return f"no such key here; expected one of {', '.join(here)}{nearest(key, here)}"
+    # Who mistyped one key needs no list of all.
+    return "no such key here" + (nearest(key, here) or f"; expected one of {', '.join(here)}")
 
 
 def _preset_mistakes(value: Any, file: str) -> list[Mistake]:

@@ -244,7 +244,7 @@ def test_a_stem_is_named_as_people_do(folder: Path, ledger: Ledger, monkeypatch:
     for name in ("tape/vox.wav", "tape/bass.wav", "rain/bass.wav"):
         ledger.found(name, Shot())
     monkeypatch.chdir(folder / "tape")
-    for name in ("tape/vox.wav", str(folder / "tape/vox.wav"), "./vox.wav", "vox.wav"):
+    for name in ("tape/vox.wav", str(folder / "tape/vox.wav"), "./vox.wav", "vox.wav", "vox"):
         assert again.matching(ledger, folder, name) == "tape/vox.wav"
     monkeypatch.chdir(folder)
     with pytest.raises(WatchError, match=r"2 stems.*rain/bass\.wav, tape/bass\.wav"):

@@ -204,9 +204,11 @@ def test_init_makes_what_is_missing(run: Run, tmp_path: Path, monkeypatch: pytes
     assert f"GRAMOPHONE_LIBRARY={tmp_path / 'library'}" in unit.read_text()
     assert "GRAMOPHONE_PLUGIN_PATH=/x/one:/y" in unit.read_text()
     assert shlex.quote(str(unit)) in result.stdout
+    assert "no preset or blend is called tape yet" in result.stdout
     (made / "watch.toml").write_text("mine")
     record = json.loads(run("init", "My Stems", "-p", "tape", "-p", "rain", "--json").stdout)
     assert record["made"] == [str(made / "rain")]
+    assert record["unknown"] == ["tape", "rain"]
     assert str(made / "watch.toml") in record["kept"]
     assert (made / "watch.toml").read_text() == "mine"
 
@@ -231,7 +233,7 @@ def test_the_config_that_init_writes_is_right(tmp_path: Path) -> None:
         line[2:] for line in setup.CONFIG.splitlines() if line.startswith("# ") and ("=" in line or "[[" in line)
     ]
     document = tomllib.loads("\n".join(settings))
-    assert {"preset", "amount", "chain", "after", "failed", "settle_s", "poll"} <= set(document)
+    assert {"preset", "amount", "chain", "after", "failed"} | set(tables.DAEMON) <= set(document)
     checked = tables.check(document, "watch.toml", "root")
     assert checked.mistakes == ()
 

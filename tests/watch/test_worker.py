@@ -179,6 +179,7 @@ def test_what_is_not_whole_is_incomplete(renderer: Renderer, folder: Path, conte
     verdict = ask(renderer, request(path))
     assert isinstance(verdict, Incomplete)
     assert word in verdict.reason
+    assert str(path) not in verdict.reason  # it is told beside, and moves when the stem has failed
     assert not verdict.changed
     assert not (folder / "_out").exists()
 
@@ -220,7 +221,7 @@ def test_a_sample_that_is_no_number_fails_the_stem(renderer: Renderer, folder: P
     soundfile.write(path, samples, RATE, "FLOAT")
     verdict = ask(renderer, request(path))
     assert isinstance(verdict, Failed)
-    assert "NaN" in verdict.reason
+    assert verdict.reason.startswith("has a sample that is NaN")
     assert not verdict.retry
 
 

@@ -61,7 +61,9 @@ def test_a_name_of_255_bytes(shared: "Daemon", letter: str) -> None:
     """The longest name there can be, and its twin, have outputs, also where those need a number."""
     size = len(letter.encode())
     bare = letter * ((255 - 4) // size)
-    assert_own_outputs(shared, drop(shared, f"tape/{bare}.wav", f"tape/{bare[:-1]}b.wav", f"rain/{bare}.wav"))
+    made = (f"tape/{bare}.wav", f"tape/{bare}.aif", f"tape/{bare[:-1]}b.wav", f"rain/{bare}.wav")
+    outputs = assert_own_outputs(shared, drop(shared, *made))
+    assert sum(" (2)." in output for output in outputs) == 1
 
 
 def test_a_name_that_is_too_long_for_a_reason_fails_with_one(shared: "Daemon") -> None:
