@@ -185,6 +185,7 @@ def test_a_stem_replaced_while_it_is_worked_on(daemon: "Daemon", tmp_path: Path,
     assert_done(daemon, "tape/vox.wav", content)
     assert daemon.outputs() == ["tape/vox.wav"]
     assert soundfile.info(daemon.folder / "_out/tape/vox.wav").frames == 800
+    assert not (daemon.folder / "_failed").exists()
 
 
 def test_an_output_folder_inside_the_watched_one(daemon: "Daemon") -> None:
