@@ -38,6 +38,11 @@ class Content(Protocol):
         ...
 
     @property
+    def ctime_ns(self) -> int:
+        """When anything about it last changed; nobody can set it back."""
+        ...
+
+    @property
     def inode(self) -> int:
         """Its number."""
         ...
@@ -153,8 +158,10 @@ def _give_back(taken: Path, path: Path) -> None:
 
 
 def _same(status: os.stat_result, source: Content, *, moved: bool = False) -> bool:
-    known = (source.size, source.mtime_ns)
-    return (status.st_size, status.st_mtime_ns) == known and (moved or status.st_ino == source.inode)
+    # A rename changes the number on another file system, and the time of change on any.
+    there, known = (status.st_ino, status.st_ctime_ns), (source.inode, source.ctime_ns)
+    alike = (status.st_size, status.st_mtime_ns) == (source.size, source.mtime_ns)
+    return alike and (moved or there == known)
 
 
 def _sync(folder: Path) -> None:

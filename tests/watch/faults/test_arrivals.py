@@ -40,13 +40,13 @@ def assert_done(daemon: "Daemon", name: str, content: bytes) -> None:
 
 
 def test_a_file_that_grows_slowly(patient: "Daemon", tmp_path: Path) -> None:
-    """A few bytes at a time are no stem until the last one is there."""
+    """A few bytes at a time, for much longer than a stem has to be still, are none until the last one is there."""
     content = whole(patient, tmp_path, "slow")
     with (patient.folder / "tape/slow.wav").open("wb", buffering=0) as file:
-        for at in range(0, len(content), 400):
+        for at in range(0, len(content), 200):
             assert not (patient.folder / "_out/tape/slow.wav").exists()
-            file.write(content[at : at + 400])
-            time.sleep(0.03)
+            file.write(content[at : at + 200])
+            time.sleep(0.05)
     assert_done(patient, "tape/slow.wav", content)
 
 
