@@ -30,11 +30,15 @@ _DPF = Path("/usr/share/dpf/distrho")
 
 @dataclass(frozen=True)
 class _Fixture:
-    """A plugin to build: its source, its channels and what else is defined for the compiler."""
+    """A plugin to build: its source, its channels and what else is defined for the compiler.
+
+    One that has ``parts`` is no plugin of its own: it finds these beside it.
+    """
 
     source: str
     channels: int = 2
     defines: Mapping[str, int] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
 
 
 _FIXTURES = {
@@ -46,6 +50,7 @@ _FIXTURES = {
     "GramoHang": _Fixture("faulty", defines={"FIXTURE_FAULT": 2}),
     "GramoNan": _Fixture("faulty", defines={"FIXTURE_FAULT": 3}),
     "GramoBorn": _Fixture("faulty", defines={"FIXTURE_FAULT": 4}),
+    "GramoBoth": _Fixture("both", parts=("GramoGain", "GramoMono")),
     "GramoSine": _Fixture("sine", defines={"FIXTURE_IS_SYNTH": 1}),
     "GramoPrograms": _Fixture("sine", defines={"FIXTURE_IS_SYNTH": 1, "FIXTURE_PROGRAMS": 4}),
 }
@@ -79,6 +84,10 @@ def _built(cache: Path) -> Path:
                 binary = Path(name, "made", f"{plugin}.vst3", "Contents", f"{platform.machine()}-linux", f"{plugin}.so")
                 binary.parent.mkdir(parents=True)
                 subprocess.run([*_compiler(plugin, fixture), "-o", str(binary)], check=True, timeout=300)
+            for plugin, fixture in _FIXTURES.items():
+                for part in fixture.parts:
+                    made = next(Path(name, "made", f"{part}.vst3").rglob("*.so"))
+                    shutil.copy(made, next(Path(name, "made", f"{plugin}.vst3").rglob(f"{plugin}.so")).parent)
             try:
                 Path(name, "made").rename(folder)
             except OSError:
@@ -101,7 +110,7 @@ def _compiler(plugin: str, fixture: _Fixture) -> list[str]:
         "-DDISTRHO_PLUGIN_TARGET_VST3",
         *(f"-I{folder}" for folder in (_SOURCES, _DPF)),
         str(_SOURCES / f"{fixture.source}.cpp"),
-        str(_DPF / "DistrhoPluginMain.cpp"),
+        *([] if fixture.parts else [str(_DPF / "DistrhoPluginMain.cpp")]),
     ]
 
 

@@ -46,6 +46,18 @@ def test_a_plugin_that_does_nothing_is_bit_identical(name: str, channels: int, l
     assert torch.equal(host.play(dry, RATE, _chain({"plugin": name})), dry)
 
 
+def test_of_two_plugins_in_one_file_the_named_one_plays(noise: Noise) -> None:
+    """A file that holds a stereo and a mono plugin, 100 and 64 samples late: each by its name, and neither without."""
+    (only,) = chain.parse([{"plugin": "GramoBoth"}], file="", key="chain", folder=None)[1]
+    assert "GramoBoth.vst3 holds 2 plugins; expected one of GramoGain, GramoMono" in only.message
+    dry = noise(2, 5_000)
+    for name, widths in (("GramoGain", (2,)), ("GramoMono", (1,))):
+        steps = _chain({"plugin": "GramoBoth", "plugin_name": name, "parameters": {"invert": True}})
+        assert steps[0].external is not None
+        assert (steps[0].plugin.name, steps[0].external.plugin.widths) == (name, widths)
+        assert torch.equal(host.play(dry, RATE, steps), -dry)
+
+
 def test_blocks_and_a_tail_change_nothing(noise: Noise) -> None:
     """The sound in odd blocks, and with half a second more: the same bits, then silence."""
     dry = noise(2, 70_001)
