@@ -38,6 +38,11 @@ class Instrument:
     tail_s: float = DEFAULT_TAIL_S
 
     @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.plugin.plugin.name
+
+    @property
     def channels(self) -> int:
         """Two where the plugin can, else as many as it gives."""
         widths = self.plugin.plugin.widths

@@ -22,7 +22,7 @@ def plan_table(plan: Plan) -> Table:
     for heading in ("sound", "chain", "output"):
         table.add_column(heading, overflow="fold")
     for job in plan.jobs:
-        row = (str(job.index), job.stem.name, job.label, clock_time(job.duration_s), _sound(job), _names(job.chain))
+        row = (str(job.index), _source(job), job.label, clock_time(job.duration_s), _sound(job), _names(job.chain))
         table.add_row(*(Text(printable(cell)) for cell in row), Text(printable(_where(job))))
     return table
 
@@ -65,6 +65,7 @@ def plan_records(plan: Plan) -> Iterable[dict[str, Any]]:
             "loudness_lufs": job.loudness_lufs,
             "ceiling_dbtp": job.ceiling_dbtp,
             "chain": [step.record() for step in job.chain],
+            "instrument": None if job.performance is None else job.performance.record(),
             "notes": list(job.notes),
             "estimate_s": job.estimate_s,
             "done": job.done,
@@ -138,8 +139,17 @@ def _range(line: Breakpoints) -> str:
     return f"{line.low:g} to {line.high:g}"
 
 
+def _source(job: Job) -> str:
+    return job.stem.name if job.performance is None else f"{job.stem.name} by {job.performance.instrument.name}"
+
+
 def _names(chain: Chain) -> str:
-    return " → ".join(f"{step.plugin.name}({_names(step.inner)})" if step.inner else step.plugin.name for step in chain)
+    return " → ".join(
+        step.plugin.name
+        + (f"({_names(step.inner)})" if step.inner else "")
+        + (f" ({', '.join(step.lines)} moves)" if step.lines else "")
+        for step in chain
+    )
 
 
 def _where(job: Job) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 import mido
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from engine.style import Target
 from presets import preset
 from presets.library import Library
-from render import batch, planner, report
+from render import batch, planner, report, tables
 from render.choices import Choices
 from render.delivery import Wish
 from render.events import AlbumDone, Event, StemFailed, StemPublished, StemSkipped
@@ -139,7 +140,7 @@ def test_the_page_says_it_too(album: Callable[[], Plan]) -> None:
 def test_plugin_files_and_what_moves_are_told(
     plugins_here: Path, make_stem: MakeStem, shelf: Library, tmp_path: Path
 ) -> None:
-    """A plugin file with its version and settings, what moves, and the instrument of a part stand on the page."""
+    """A plugin file with its version and settings, what moves, and a part's instrument are in plan and report."""
     stem = make_stem()
     song = mido.MidiFile()
     track = song.add_track("Bass")
@@ -166,6 +167,13 @@ instrument = {{ plugin = "GramoSine", tail_s = 0.5, parameters = {{ level = -12.
 """
     )
     plan = planner.plan_album(tmp_path / "album.toml", library=shelf, wish=Wish(report=True))
+    with (wide := Console(width=400)).capture() as shown:
+        wide.print(tables.plan_table(plan))
+    for expected in ("song.mid by GramoSine", "GramoGain (gain_db moves) → mix(GramoMono → gain (gain_db moves))"):
+        assert expected in shown.get()
+    planned = list(tables.plan_records(plan))
+    assert planned[1]["instrument"]["instrument"]["plugin_file"] == "GramoSine"
+    assert planned[0]["chain"][0]["automation"].keys() == {"gain_db"}
     found = report.gather(plan, *_render(plan))
     page = report.html(found, plan.jobs[0].output.parent)
     for expected in (
