@@ -133,7 +133,7 @@ def expanded(path: Path) -> Path:
     """``path`` with a leading ``~`` made a home folder; `PresetError` when there is no such user."""
     try:
         return path.expanduser()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise PresetError(f"{path} begins with ~ but names no user's home: {error}") from error
 
 

@@ -3,14 +3,13 @@
 Nothing here loads pedalboard: `render.host` plays a chain, this says whether it can be played.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine.errors import AudioError
-from render import external
+from render import external, pluginfiles
 from render.breakpoints import Breakpoints
 from render.errors import Mistake, found, nearest
 from render.external import External
@@ -216,7 +215,7 @@ class _Reader:
     def audio_file(self, value: str, key: str) -> Value | None:
         from engine import audio
 
-        path = Path(os.path.expanduser(value))  # noqa: PTH111 - Path raises for a stranger's home
+        path = pluginfiles.from_home(value)
         if self.folder is None and not path.is_absolute():
             self.wrong(key, f"found {found(value)}; expected an absolute path, since a preset's chain has no folder")
             return None

@@ -5,14 +5,13 @@ counted from 1; ``chain[2].plugins[1].gain_db`` is inside a container), and how:
 ``cc = 11`` of a MIDI file, whose 0 to 127 become ``low`` to ``high``. Seconds count from the stem's start.
 """
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from render import midi, midifiles, midipart
+from render import midi, midifiles, midipart, pluginfiles
 from render.breakpoints import Breakpoints
 from render.errors import MidiError, Mistake, found, nearest
 
@@ -192,7 +191,7 @@ def _midi(
     if not isinstance(value, str) or not value.strip():
         wrong(f"{key}.midi", f"found {found(value)}; expected the path of a MIDI file")
         return None
-    path = Path(os.path.expanduser(value))  # noqa: PTH111 - Path raises for a stranger's home
+    path = pluginfiles.from_home(value)
     if folder is None and not path.is_absolute():
         wrong(f"{key}.midi", f"found {found(value)}; expected an absolute path here")
         return None

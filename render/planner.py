@@ -23,6 +23,7 @@ from render import (
     midifiles,
     midirender,
     outformat,
+    pluginfiles,
     provenance,
     songs,
     stamps,
@@ -122,7 +123,7 @@ def plan_album(
         source = track.stem if track.stem is not None else track.midi
         if source is None:
             continue
-        stem = path.parent / os.path.expanduser(source)  # noqa: PTH111 - Path raises for a stranger's home
+        stem = path.parent / pluginfiles.from_home(source)
         tables = (Layer(file, key, of_table(track), path.parent), Layer(file, "album", of_table(album), path.parent))
         raw = [(track.chain, f"{key}.chain"), (None if track.album_chain is False else album.chain, "album.chain")]
         written = tuple(pair for pair in raw if pair[0] is not None)
@@ -253,7 +254,7 @@ class _Planner:
                 *advice,
             ),
             song=song,
-            song_start_s=_into_its_session_s(info.path) if song and chosen(request.layers, "tempo")[1] else 0.0,
+            song_start_s=songs.into_session_s(info.path) if song and chosen(request.layers, "tempo")[1] else 0.0,
             performance=performance,
             loudness_lufs=chosen(request.layers, "loudness_lufs")[0],
             ceiling_dbtp=chosen(request.layers, "ceiling_dbtp")[0],
@@ -340,7 +341,7 @@ class _Planner:
             return request.performance.song, ()
         if layer is None:
             return songs.of_stem(request.stem)
-        path = (layer.base or Path()) / os.path.expanduser(value)  # noqa: PTH111 - Path raises for a stranger's home
+        path = (layer.base or Path()) / pluginfiles.from_home(value)
         try:
             if path not in self.songs:
                 self.songs[path] = songs.chosen(path)
@@ -422,16 +423,6 @@ class _Planner:
             message = f"{job.output} exists and was not rendered from these inputs; --overwrite replaces it"
             self.wrong(request.file, request.key, message)
         return job
-
-
-def _into_its_session_s(stem: Path) -> float:
-    """Where in its session a stem begins: its time of day past the whole hour, where sessions start."""
-    if stem.suffix.lower() in midifiles.SUFFIXES:
-        return 0.0
-    try:
-        return audio.read_annotations(stem).start_s % 3600
-    except AudioError:  # it was read a moment ago, and is told of when it is rendered
-        return 0.0
 
 
 def _mode(path: Path) -> int | None:

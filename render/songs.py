@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from engine import audio
+from engine.errors import AudioError
 from render import midi
 from render.errors import MidiError
-from render.midifiles import beside
+from render.midifiles import SUFFIXES, beside
 from render.tempo import Song
 
 
@@ -25,3 +27,13 @@ def of_stem(stem: Path) -> tuple[Song | None, tuple[str, ...]]:
 def chosen(path: Path) -> Song:
     """The song of the MIDI file at ``path``; `MidiError` when there is none."""
     return midi.read(path).song
+
+
+def into_session_s(stem: Path) -> float:
+    """Where in its session ``stem`` begins: its time of day past the whole hour, where sessions start."""
+    if stem.suffix.lower() in SUFFIXES:
+        return 0.0
+    try:
+        return audio.read_annotations(stem).start_s % 3600
+    except AudioError:  # it was read a moment ago, and is told of when it is rendered
+        return 0.0

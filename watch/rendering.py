@@ -190,6 +190,7 @@ class Renderer:
             tail_auto=chosen(layers, "tail_s")[0] == tails.AUTO,
             overwrite=False,
             song=song,
+            song_start_s=songs.into_session_s(info.path) if song and wishes.layer.choices.tempo else 0.0,
             notes=told,
             loudness_lufs=chosen(layers, "loudness_lufs")[0],
             ceiling_dbtp=chosen(layers, "ceiling_dbtp")[0],

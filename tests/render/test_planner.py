@@ -395,6 +395,7 @@ _TEXT = st.text(max_size=12) | st.sampled_from(
 @given(stem=_TEXT, preset=_TEXT, output=_TEXT, title=_TEXT, plugin=_TEXT)
 @example(stem="~nobody/x.wav", preset="tape", output="{track}", title="x", plugin="gain")
 @example(stem="\x00", preset="\x00", output="\x00", title="\x00", plugin="\x00")
+@example(stem="~\x00", preset="~\x00/x", output="~\x00", title="~\x00", plugin="~\x00")
 def test_a_stranger_s_album_is_planned_or_refused_and_never_crashes(
     stem: str, preset: str, output: str, title: str, plugin: str, make_stem: MakeStem, shelf: Library, tmp_path: Path
 ) -> None:
@@ -403,7 +404,10 @@ def test_a_stranger_s_album_is_planned_or_refused_and_never_crashes(
     room = {"plugin": "convolution", "impulse_response_filename": stem}
     document = {
         "album": {"preset": preset, "output": output, "title": title, "chain": [{"plugin": plugin}, room]},
-        "track": [{"stem": stem}, {"stem": "vox.wav"}],
+        "track": [
+            {"stem": stem, "tempo": stem, "automation": [{"target": "mix", "cc": 1, "midi": stem}]},
+            {"stem": "vox.wav"},
+        ],
     }
     album = _album(tmp_path, _toml(document))
     jobs: tuple[Job, ...] = ()

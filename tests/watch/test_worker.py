@@ -420,10 +420,12 @@ def test_a_folder_may_move_a_parameter_and_keep_a_tail(renderer: Renderer, folde
 def test_bars_come_from_the_midi_file_beside(renderer: Renderer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stem has the bars of vox.mid beside vox.wav, or of the file the folder chose; a broken one of those waits."""
     found: list[float | None] = []
+    starts: list[float] = []
     real = jobs.render
 
     def render(job: Job, **options: Any) -> Any:
         found.append(job.song.tempo.tempos[0].bpm if job.song else None)
+        starts.append(job.song_start_s)
         return real(job, **options)
 
     monkeypatch.setattr(jobs, "render", render)
@@ -435,6 +437,12 @@ def test_bars_come_from_the_midi_file_beside(renderer: Renderer, folder: Path, m
     chosen = {"preset": "tape", "device": "cpu", "tempo": "slow.mid"}
     ask(renderer, request(stem, choices=chosen, number=2))
     assert found == [100, 50]
+    # The bars of a song for all are those of the session; a song beside a stem begins with it.
+    said = audio.Annotations(RATE, audio.Broadcast(time_reference=3601 * RATE))
+    audio.write(stem, audio.read(stem).samples, RATE, audio.Format("WAV", "PCM_16"), annotations=said)
+    ask(renderer, request(stem, choices=chosen, number=3))
+    ask(renderer, request(stem, number=4))
+    assert starts == [0.0, 0.0, 1.0, 0.0]
     (folder / "slow.mid").write_bytes(b"MThd")
     held = ask(renderer, request(stem, choices=chosen))
     assert isinstance(held, Waiting)
