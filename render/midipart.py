@@ -62,6 +62,11 @@ class Part:
     messages: tuple[Timed, ...]
     end_s: float
 
+    @property
+    def programs(self) -> frozenset[int]:
+        """The channels on which it chooses the instrument's sound by program changes."""
+        return frozenset(t.message.channel for t in self.messages if t.message.type == "program_change")
+
 
 def part(score: Score, track: str | int | None = None) -> Part:
     """The part of the one track of ``score`` with that name or number (from 1), or of all of them together.

@@ -53,14 +53,13 @@ def length(part: Part, rate: int, tail_s: float) -> int:
 
 def advice(part: Part, *, programs: bool = False) -> list[str]:
     """What the user of ``part`` might not expect; ``programs`` says that its instrument has some to choose from."""
-    channels = {timed.message.channel for timed in part.messages if timed.message.type == "program_change"}
-    if not channels:
+    if not part.programs:
         return []
     what = f"{part.path.name} chooses sounds by program changes"
     if not programs:
         return [f"{what}, and its instrument has no parameter for programs; use preset_file"]
-    if len(channels) > 1:
-        return [f"{what} on {len(channels)} channels, and its instrument plays one program; choose a midi_track"]
+    if len(part.programs) > 1:
+        return [f"{what} on {len(part.programs)} channels, and its instrument plays one program; choose a midi_track"]
     return []
 
 
