@@ -1,6 +1,6 @@
 """The default recipe; its method is `engine.methods.kernel`."""
 
-from engine.recipe import Real, Recipe, Whole
+from engine.recipe import COMMON, Real, Recipe, Whole
 
 RECIPE = Recipe(
     name="kernel",
@@ -15,6 +15,8 @@ RECIPE = Recipe(
         "griffin_lim": Whole(8, 0, 1000, "draft: steps of phase reconstruction after a warm start"),
         "waveform": Whole(8, 1, 1000, "draft: evaluations on the waveform"),
         "alpha": Real(0.05, 0, 1000, "draft: weight of the stem"),
+        # The guards of all recipes; a loss with resolutions, rhythm and smoothness of its own needs no more of them.
+        **{name: COMMON[name] for name in ("phase", "transients", "bass_hz")},
     },
     equations="three squared MMDs of 11-frame patches with kernel κ², over their values at the stem; docs/SOUND.md",
     figure="equal to the mean of explicit networks: 8192 filters come within 2.5 %",

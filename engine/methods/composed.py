@@ -16,7 +16,7 @@ from engine.errors import RecipeError
 from engine.excerpts import select
 from engine.method import Method, OnIterate, Solver, Work
 from engine.parts.features import Eye, Features, Needy
-from engine.parts.guards import LADDER, Guard, band
+from engine.parts.guards import LADDER, Guard, band, behind
 from engine.parts.guards import chosen as guarding
 from engine.parts.keepers import Autocorrelation, Keep, KeepRhythm, SmoothGain
 from engine.parts.mels import Decibels
@@ -173,16 +173,7 @@ class _Solver:
         # One problem at a time stays in a CPU's caches, and its sums do not depend on who else is in the batch.
         if self.device.type == "cpu" and work.x.shape[0] > 1:
             return torch.cat([self(work.one(k), on_iterate) for k in range(work.x.shape[0])])
-        backs = []
-        for guard in self.guards:
-            x, back = guard.split(work.x, self.rate)
-            start = None if work.start is None else work.start - (work.x - x)
-            work = replace(work, x=x, start=start)
-            backs.append(back)
-        styled = self._styled(work, on_iterate)
-        for back in reversed(backs):
-            styled = back(styled)
-        return styled
+        return behind(self.guards, work, self.rate, lambda let_through: self._styled(let_through, on_iterate))
 
     def _styled(self, work: Work, on_iterate: OnIterate) -> Tensor:
         if len(self.passes) == 1:

@@ -19,6 +19,7 @@ from engine.draft import Budget, solve_draft
 from engine.excerpts import select
 from engine.level import PreEmphasis
 from engine.method import OnIterate, Solver, Work
+from engine.methods.guarded import guarded
 from engine.precondition import Preconditioner
 from engine.recipe import Recipe
 from engine.spectra import Resolution
@@ -63,7 +64,7 @@ class Kernel:
 
     def solver(self, target: Target, power: Tensor, device: torch.device) -> Solver:
         """A solver that makes the target ready once for each way it is asked to go."""
-        return _Solver(target, power, device)
+        return guarded(_Solver(target, power, device), target.params, target.rate)
 
 
 class _Solver:

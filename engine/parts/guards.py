@@ -5,12 +5,13 @@ recipe that changes nothing changes nothing behind a guard either.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from engine.method import Work
 from engine.spectra import Resolution, istft, linked_magnitude, stft
 
 Back = Callable[[Tensor], Tensor]
@@ -99,6 +100,20 @@ def chosen(*, transients: bool, bass_hz: float) -> Sequence[Guard]:
     if transients:
         guards.append(DryTransients())
     return guards
+
+
+def behind(guards: Sequence[Guard], work: Work, rate: int, style: Callable[[Work], Tensor]) -> Tensor:
+    """``work`` with only what the ``guards`` let through restyled by ``style``."""
+    backs = []
+    for guard in guards:
+        x, back = guard.split(work.x, rate)
+        start = None if work.start is None else work.start - (work.x - x)
+        work = replace(work, x=x, start=start)
+        backs.append(back)
+    styled = style(work)
+    for back in reversed(backs):
+        styled = back(styled)
+    return styled
 
 
 #: With several resolutions: what a window is multiplied by, and the band in Hz that is taken from that pass.
