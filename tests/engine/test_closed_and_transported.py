@@ -102,7 +102,7 @@ def test_a_mosaic_says_why_it_does_not_blend() -> None:
         blend([(target, 1), (target, 1)])
 
 
-@pytest.mark.parametrize("recipe", DESCENDING)
+@pytest.mark.parametrize("recipe", ["kernel", *DESCENDING])
 def test_its_own_loss_falls_fivefold(recipe: str) -> None:
     """With standard quality and all defaults the loss ends at a fifth of what it was at the stem, or below."""
     told: list[Event] = []

@@ -38,6 +38,19 @@ def test_the_divergence_never_rises() -> None:
     assert told[-1] < told[0] / 100
 
 
+def test_the_divergence_is_told_at_the_goals_level() -> None:
+    """Sums along diagonals make activations seven times as loud until the update; what is told does not hear that.
+
+    Even activations are even still, but for the edges: the same divergence within a fifth, and not four more.
+    """
+    goal, templates = problem()
+    plain, summed = (
+        solved(Mosaic(repetition=0, polyphony=10**6, continuity=c), goal, templates, 2)[1][0] for c in (0, 3)
+    )
+    assert plain > 0
+    assert summed == pytest.approx(plain, rel=0.2)
+
+
 def test_what_the_style_says_is_found() -> None:
     """A goal that plays template after template is played by just these."""
     _, templates = problem()
