@@ -57,9 +57,9 @@ def test_a_file_that_grows_with_pauses(patient: "Daemon", tmp_path: Path) -> Non
     """
     content = whole(patient, tmp_path, "pauses", 0.6)
     with (patient.folder / "tape/pauses.wav").open("wb", buffering=0) as file:
-        for at in range(0, len(content), 1000):
-            file.write(content[at : at + 1000])
-            if at + 1000 < len(content):
+        for at in range(0, len(content), 700):
+            file.write(content[at : at + 700])
+            if at + 700 < len(content):
                 time.sleep(0.8)
                 assert not (patient.folder / "_out/tape/pauses.wav").exists()
                 assert patient.states().get("tape/pauses.wav") != "failed"
