@@ -70,6 +70,23 @@ def batch(device: torch.device) -> int:
     return min(torch.get_num_threads(), 4) if device.type == "cpu" else 16
 
 
+#: What says that memory ran out where no class of error does: Apple's GPUs, a CPU's allocator, CUDA's libraries.
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether ``error`` says that a device has no memory left; each backend says it in its own way."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
 @contextmanager
 def arranged(device: torch.device) -> Iterator[None]:
     """Run heavy work on ``device`` with its best exact settings; the caller's are restored after the last to leave."""

@@ -65,9 +65,10 @@ class PreEmphasis:
 
     def gains(self, frequencies: Tensor) -> Tensor:
         """Linear gain of the emphasis at ``frequencies`` in Hz (below 1 in bands the pair is loud in)."""
-        at = torch.searchsorted(self.centres, frequencies.double().cpu().contiguous()).clamp(1, BANDS - 1)
+        exact = frequencies.cpu().double().contiguous()  # some devices have no double of their own
+        at = torch.searchsorted(self.centres, exact).clamp(1, BANDS - 1)
         low, high = self.centres[at - 1], self.centres[at]
-        weight = ((frequencies.double().cpu() - low) / (high - low)).clamp(0, 1)
+        weight = ((exact - low) / (high - low)).clamp(0, 1)
         db = self.db[at - 1] * (1 - weight) + self.db[at] * weight
         return torch.pow(10.0, -db / 20).to(frequencies)
 

@@ -14,6 +14,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from engine import device as devices
 from engine.method import OnIterate, Solver, Work, joined, kinship
 
 #: How long a batch that is not full waits for a stream that is busy reading or writing.
@@ -76,7 +77,7 @@ class Together:
     def solve(self, solver: Solver, works: Sequence[Work], tell: OnIterate) -> list[Tensor]:
         """``works`` of one segment each ``[1, channels, samples]`` restyled by ``solver``, alone or in company.
 
-        `torch.OutOfMemoryError` when one segment alone does not fit.
+        What the device says when one segment alone does not fit.
         """
         owner = object()
         mine = [_Problem(solver, work, tell, owner, (kinship(solver), work.kinship)) for work in works]
@@ -125,10 +126,10 @@ class Together:
         """Solve ``group``, stem by stem where somebody's cannot be solved; what has to wait comes back."""
         try:
             return self._solved(group)
-        except torch.OutOfMemoryError as error:
-            group[0].done, group[0].error = True, error
-            return group[1:]
         except Exception as error:
+            if devices.ran_out(error):
+                group[0].done, group[0].error = True, error
+                return group[1:]
             if group[0].owner is not group[-1].owner:
                 parts = groupby(group, key=lambda problem: id(problem.owner))
                 return [problem for _, part in parts for problem in self._attempt(list(part))]
@@ -138,6 +139,18 @@ class Together:
 
     def _solved(self, group: list[_Problem]) -> list[_Problem]:
         """What of ``group`` has to wait because it did not fit; the rest is solved."""
+        fitting = group[: self.batch]
+        while (solved := self._tried(fitting)) is None:
+            # Only here, where the error is gone, and with it the frames that held on to what had fitted.
+            _free(fitting[0].work.x.device)
+            self.batch = (len(fitting) + 1) // 2
+            fitting = group[: self.batch]
+        for problem, row in zip(fitting, solved, strict=True):
+            problem.solved, problem.done = row, True
+        return group[len(fitting) :]
+
+    def _tried(self, group: list[_Problem]) -> Tensor | None:
+        """``group`` solved; None where it does not fit and half of it might."""
         tells = {id(problem.owner): problem.tell for problem in group}
 
         def tell(iteration: int, iterations: int, loss: float) -> None:
@@ -145,19 +158,12 @@ class Together:
             for one in tells.values():
                 one(iteration, iterations, loss)
 
-        while True:
-            fitting = group[: self.batch]
-            try:
-                solved = joined([problem.solver for problem in fitting])(_stacked(fitting), tell)
-                break
-            except torch.OutOfMemoryError:
-                if len(fitting) == 1:
-                    raise
-                self.batch = (len(fitting) + 1) // 2
-                _free(fitting[0].work.x.device)
-        for problem, row in zip(fitting, solved, strict=True):
-            problem.solved, problem.done = row, True
-        return group[len(fitting) :]
+        try:
+            return joined([problem.solver for problem in group])(_stacked(group), tell)
+        except Exception as error:
+            if len(group) == 1 or not devices.ran_out(error):
+                raise
+            return None
 
 
 def _stacked(problems: Sequence[_Problem]) -> Work:

@@ -145,7 +145,7 @@ def _reason(error: Exception, job: Job) -> str:
         reason = str(error)
     elif isinstance(error, OSError):
         reason = f"{job.output}: {error.strerror or error}"
-    elif isinstance(error, MemoryError):
+    elif devices.ran_out(error):
         reason = f"{job.stem} needs more memory than there is; split it, or use --quality draft"
     else:
         reason = f"unexpected {type(error).__name__}: {error} (--debug shows where)"

@@ -240,7 +240,7 @@ class Renderer:
         if (told := _passing(error)) is not None:
             # An input that has the right identity and cannot be read is kept from us as an output folder would be.
             return Waiting(request.id, f"{reason}{told}", "output")
-        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        if devices.ran_out(error):
             torch.cuda.empty_cache()  # what this stem had is not to keep the next one from its memory
             return Failed(request.id, f"needs more memory than there is ({reason})", retry=True)
         if isinstance(error, RenderError | EngineError | PresetError):

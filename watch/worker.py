@@ -153,7 +153,9 @@ def _warm(device: str) -> str:
         style.restyle(noise, 8000, style.Target("identity", {}, 8000, {}), style.Settings(device=picked.type))
     except DeviceError as error:
         return str(error)  # every stem will say so, and wait
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not devices.ran_out(error):
+            raise
         return f"{device}, which has no memory left now"  # a stem may find some, or says so
     return str(picked)
 

@@ -39,7 +39,7 @@ class Scale:
 
 _MINUTES = (10.0, 60.0, 300.0, 600.0)
 #: Nine segments, so that a batch of eight is full and another is not.
-USUAL = Scale("usual", {"draft": _MINUTES, "standard": _MINUTES[:2]}, ("draft",), 85.0)
+USUAL = Scale("usual", {"draft": _MINUTES, "standard": _MINUTES[:3]}, ("draft",), 85.0)
 FULL = Scale(
     "full",
     {"draft": (*_MINUTES, 3600.0, 10800.0), "standard": _MINUTES},

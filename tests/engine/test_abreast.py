@@ -65,8 +65,9 @@ def test_a_problem_has_its_own_threads_in_any_company(cores: int, problems: int)
     assert torch.get_num_threads() == cores
 
 
-def test_threads_to_come_have_what_the_caller_has(cores: int) -> None:
-    """torch hands the last number that was set to every new thread; that is the caller's, not a worker's."""
+def test_threads_to_come_have_what_the_caller_has(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch hands the last number that was set to every new thread; that is the caller's, not a new worker's."""
+    monkeypatch.setattr(abreast, "_pools", {})
     with torch.no_grad():
         abreast.solved([numbered(1)], silent)
     seen: list[int] = []

@@ -274,8 +274,8 @@ def test_a_cpu_is_spared(device: Run) -> None:
 
 
 def test_full_goes_to_hours() -> None:
-    """The usual run ends at ten minutes of draft and one of standard; a full one has three hours of draft."""
-    assert suite_long.USUAL.lengths_s == {"draft": (10, 60, 300, 600), "standard": (10, 60)}
+    """The usual run ends at ten minutes of draft and five of standard; a full one has three hours of draft."""
+    assert suite_long.USUAL.lengths_s == {"draft": (10, 60, 300, 600), "standard": (10, 60, 300)}
     assert {3600, 10800} <= set(suite_long.FULL.lengths_s["draft"])
     for scale in (suite_long.USUAL, suite_long.FULL):
         assert (scale.rate, scale.channels, scale.batches, scale.filters) == (44100, 2, (2, 8), 4096)

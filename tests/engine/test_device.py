@@ -85,3 +85,25 @@ def test_another_device_is_left_as_it_is() -> None:
     before = torch.get_float32_matmul_precision()
     with device.arranged(torch.device("meta")):
         assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        MemoryError(),
+        RuntimeError("MPS backend out of memory (MPS allocated: 5.56 GB, max allowed: 6.80 GB)."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_every_backend_says_in_its_own_way_that_memory_ran_out(error: Exception) -> None:
+    """Whatever class of error and words it takes for it."""
+    assert device.ran_out(error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shape '[2]' is invalid"), ValueError("out of memory"), OSError(12)])
+def test_other_errors_are_not_about_memory(error: Exception) -> None:
+    """A bug must not be tried again in smaller and smaller batches."""
+    assert not device.ran_out(error)

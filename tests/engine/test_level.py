@@ -262,3 +262,21 @@ def test_match_of_silence_is_finite() -> None:
     sound = noise(1, 2, 100)
     assert torch.equal(match(sound, 0 * sound), sound)
     assert not match(0 * sound, sound).any()
+
+
+class Single(Tensor):
+    """A tensor on a device that has no double, as Apple's GPUs have none."""
+
+    def cpu(self, *_: object, **__: object) -> Tensor:
+        """On the CPU it may become one."""
+        return self.as_subclass(Tensor)
+
+    def double(self, *_: object, **__: object) -> Tensor:
+        """What such a device says."""
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+
+def test_the_emphasis_is_computed_where_there_are_doubles() -> None:
+    """Frequencies of a device without them come back with the gains that a CPU's have."""
+    frequencies = torch.linspace(0, RATE / 2, 100)
+    assert torch.equal(emphasis().gains(frequencies.as_subclass(Single)), emphasis().gains(frequencies))

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import halves, lbfgs, level, material, stream
@@ -78,6 +80,29 @@ def inverted(work: Work) -> Tensor:
 def halved(work: Work) -> Tensor:
     """Half of the stem."""
     return 0.5 * work.x
+
+
+@given(
+    samples=st.integers(1, 50 * 2000),
+    rates=st.sampled_from([(2000, 2000), (2000, 3000), (2205, 2000), (3000, 2000), (2000, 44100)]),
+    channels=st.sampled_from([1, 2, 3, 6]),
+    cuts=st.lists(st.floats(0, 50), max_size=20),
+    batch=st.sampled_from([1, 2, 8]),
+    seed=st.integers(0, 2**31),
+)
+@example(samples=1, rates=(2000, 3000), channels=1, cuts=[], batch=1, seed=0)
+@example(samples=50 * 2000, rates=(2000, 3000), channels=2, cuts=[4.7, 5.2, 14.6, 30.4], batch=2, seed=0)
+@settings(max_examples=25, deadline=None)
+def test_an_engine_that_changes_nothing_gives_every_bit_back(
+    samples: int, rates: tuple[int, int], channels: int, cuts: list[float], batch: int, seed: int
+) -> None:
+    """From one sample to five segments, whatever the rates, channels, grid and batch; silences and loud spots too."""
+    rate, to = rates
+    generator = torch.Generator().manual_seed(seed)
+    sound = torch.randn(channels, samples, generator=generator)
+    sound *= 10 ** (torch.rand(-(-samples // 500), generator=generator) * 8 - 6).repeat_interleave(500)[:samples]
+    sound[:, samples // 3 : samples // 2] = 0
+    assert torch.equal(run(sound, rate, to, cuts=tuple(cuts), batch=batch), sound)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Streams that share their batches: the same sound as alone, in fewer solves, and nobody waits for ever."""
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -50,6 +51,21 @@ class Doubler:
         return parts[0][0]
 
 
+class Apple(Doubler):
+    """Says as Apple's GPUs do that memory ran out, while what had fitted is still held."""
+
+    held: "list[weakref.ref[Tensor]]"
+
+    def __call__(self, work: Work, on_iterate: OnIterate) -> Tensor:
+        """As `Doubler`, with a tensor of its own."""
+        kept = work.x.clone()
+        self.held.append(weakref.ref(kept))
+        try:
+            return super().__call__(work, on_iterate)
+        except torch.OutOfMemoryError:
+            raise RuntimeError("MPS backend out of memory (MPS allocated: 5.56 GB)") from None
+
+
 class Broken(Doubler):
     """Refuses whatever holds a 3."""
 
@@ -97,6 +113,21 @@ def test_a_batch_that_does_not_fit_is_halved_and_stays_so() -> None:
     assert sizes == [8, 4, 2, 2, 2, 2]
     together.solve(solver, [work(1), work(2), work(3)], silent)
     assert sizes[6:] == [2, 1]
+
+
+def test_nothing_is_left_of_a_batch_that_did_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A RuntimeError about memory halves the batch too, and what it held is gone before the cache is emptied."""
+    sizes: list[int] = []
+    solver = Apple(sizes, fits=2)
+    solver.held = []
+    left: list[bool] = []
+    monkeypatch.setattr(
+        "engine.together._free", lambda device: left.append(any(ref() is not None for ref in solver.held))
+    )
+    values = Together(8).solve(solver, [work(k) for k in range(8)], silent)
+    assert [float(row.mean()) for row in values] == [2.0 * k for k in range(8)]
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    assert left == [False, False]
 
 
 def test_one_segment_that_does_not_fit_is_its_streams_end_alone() -> None:

@@ -340,7 +340,9 @@ def test_an_unforeseen_error_is_the_stems_and_tried_again(
     assert verdict == Failed(1, "unexpected ZeroDivisionError: by nothing", retry=True)
 
 
-@pytest.mark.parametrize("error", [MemoryError("no"), torch.OutOfMemoryError("no")])
+@pytest.mark.parametrize(
+    "error", [MemoryError("no"), torch.OutOfMemoryError("no"), RuntimeError("MPS backend out of memory (...)")]
+)
 def test_too_little_memory_is_tried_again(
     renderer: Renderer, folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
