@@ -51,6 +51,8 @@ def load(name: str) -> Recipe:
 
 _BY_NAME = {recipe.name: recipe for recipe in map(load, _BOOK)}
 RECIPES: Mapping[str, Recipe] = {name: recipe for name, recipe in _BY_NAME.items() if not recipe.hidden}
+#: Those a preset is learnt with from references alone.
+LEARNT: Mapping[str, Recipe] = {name: recipe for name, recipe in RECIPES.items() if not recipe.trained}
 
 
 def find(name: str) -> Recipe:

@@ -24,7 +24,7 @@ _BLEND_HELP = "A preset, a preset file, or a blend like tape:0.7,choir:0.3."
 LibraryOption = Annotated[
     Path | None,
     typer.Option(
-        "--library", help="The folder presets live in. [default: $GRAMOPHONE_LIBRARY, or the user's data folder]"
+        "--library", help="The folder presets live in. \\[default: $GRAMOPHONE_LIBRARY, or the user's data folder]"
     ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")]
@@ -36,7 +36,7 @@ AmountOption = Annotated[
     typer.Option(help="The amount a render uses by default, 0 (the stem itself) to 1.", show_default=False),
 ]
 ChainOption = Annotated[
-    Path | None, typer.Option(help="A TOML file of [[chain]] tables: the chain a render uses by default.")
+    Path | None, typer.Option(help="A TOML file of [\\[chain]] tables: the chain a render uses by default.")
 ]
 LicenceOption = Annotated[str | None, typer.Option(help="A note on the references' licence, kept in the card.")]
 
@@ -51,7 +51,7 @@ def learn(
         typer.Option("--param", help="A parameter of the recipe, KEY=VALUE with VALUE in JSON; repeatable."),
     ] = None,
     rate: Annotated[
-        int | None, typer.Option(help="Hz to learn at. [default: the references', within 44100 and 48000]")
+        int | None, typer.Option(help="Hz to learn at. \\[default: the references', within 44100 and 48000]")
     ] = None,
     listen: Annotated[
         float, typer.Option(help="Learn from at most this many seconds, spread evenly over the references.")
@@ -101,7 +101,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     mixed: Annotated[
         bool | None,
-        typer.Option("--mixed/--exact", help="Products in bfloat16. [default: on a GPU]", show_default=False),
+        typer.Option("--mixed/--exact", help="Products in bfloat16. \\[default: on a GPU]", show_default=False),
     ] = None,
     every: Annotated[int, typer.Option(help="Steps after which the state is kept and looked at.")] = 500,
     preview: Annotated[
@@ -112,7 +112,7 @@ def train(
     ] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training of that name.")] = False,
     rate: Annotated[
-        int | None, typer.Option(help="Hz of the preset. [default: the style's, within 44100 and 48000]")
+        int | None, typer.Option(help="Hz of the preset. \\[default: the style's, within 44100 and 48000]")
     ] = None,
     amount: AmountOption = None,
     chain: ChainOption = None,

@@ -79,7 +79,7 @@ def params(
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="A TOML file of [[chain]] tables.")], as_json: JsonOption = False
+    file: Annotated[Path, typer.Argument(help="A TOML file of [\\[chain]] tables.")], as_json: JsonOption = False
 ) -> None:
     """Check a chain as a render would, and load every plugin file in it once. Exit code 2 when anything is wrong."""
     from presets import chainfile

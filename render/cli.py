@@ -62,17 +62,17 @@ def render(
     ] = None,
     tempo: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="MIDI file of bars and markers. [default: the one beside a stem]"),
+        typer.Option(metavar="FILE", help="MIDI file of bars and markers. \\[default: the one beside a stem]"),
     ] = None,
     loudness_lufs: Annotated[
         float | None,
-        typer.Option(help="Loudness of the outputs, as far as the ceiling lets it. [default: as it comes]"),
+        typer.Option(help="Loudness of the outputs, as far as the ceiling lets it. \\[default: as it comes]"),
     ] = None,
     ceiling_dbtp: Annotated[
-        float | None, typer.Option(help="True peak no output passes. [default: -1 with a loudness, else none]")
+        float | None, typer.Option(help="True peak no output passes. \\[default: -1 with a loudness, else none]")
     ] = None,
     chain: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A TOML file of [[chain]] tables to play instead of all others.")
+        Path | None, typer.Option(metavar="FILE", help="A TOML file of [\\[chain]] tables to play, no others.")
     ] = None,
     no_chain: Annotated[bool, typer.Option("--no-chain", help="Leave all chains out.")] = False,
     export: Annotated[
@@ -84,17 +84,17 @@ def render(
     ] = None,
     report: Annotated[
         bool | None,
-        typer.Option("--report/--no-report", help="Write a page that tells and plays it all. [default: for albums]"),
+        typer.Option("--report/--no-report", help="Write a page that tells and plays it all. \\[default: for albums]"),
     ] = None,
     library: Annotated[
         Path | None,
-        typer.Option(help="The folder presets live in. [default: $GRAMOPHONE_LIBRARY, or the user's data folder]"),
+        typer.Option(help="The folder presets live in. \\[default: $GRAMOPHONE_LIBRARY, or the user's data folder]"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that were made otherwise.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; write nothing.")] = False,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, max=64, help="Stems side by side. [default: 1 on a CPU, 8 on a GPU]"),
+        typer.Option("--jobs", "-j", min=1, max=64, help="Stems side by side. \\[default: 1 on a CPU, 8 on a GPU]"),
     ] = None,
     as_json: JsonOption = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the manifest's JSON Schema and stop.")] = False,

@@ -46,6 +46,26 @@ def test_help_is_light(arguments: tuple[str, ...]) -> None:
     assert heavy == []
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("render",), ("[[chain]]", "[default: 1 on a CPU, 8 on a GPU]")),
+        (("preset", "learn"), ("[[chain]]", "[default: $GRAMOPHONE_LIBRARY")),
+        (("preset", "train"), ("[default: on a GPU]",)),
+        (("watch", "run"), ("[default: watch.toml's]",)),
+        (("chain", "check"), ("[[chain]]",)),
+    ],
+)
+def test_help_keeps_its_brackets(
+    command: tuple[str, ...], words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands in brackets is not taken for the markup that help is drawn with."""
+    monkeypatch.setenv("COLUMNS", "300")
+    text, _ = _run(*command, "--help")
+    for each in words:
+        assert each in text
+
+
 def test_help_names_every_command() -> None:
     """The top help lists the ways in."""
     text, _ = _run("--help")

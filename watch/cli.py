@@ -1,6 +1,7 @@
 """The ``watch`` commands: run, status, retry, pause, resume, init. What weighs is imported inside them."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_PIPES = os.name != "nt"
 FolderArgument = Annotated[Path, typer.Argument(help="The watched folder.", show_default=False)]
 StateOption = Annotated[
     Path | None,
@@ -34,7 +36,7 @@ StateOption = Annotated[
 LibraryOption = Annotated[
     Path | None,
     typer.Option(
-        "--library", help="The folder presets live in. [default: $GRAMOPHONE_LIBRARY, or the user's data folder]"
+        "--library", help="The folder presets live in. \\[default: $GRAMOPHONE_LIBRARY, or the user's data folder]"
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -52,10 +54,10 @@ def run(
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. [default: watch.toml's]", show_default=False)
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps. \\[default: watch.toml's]", show_default=False)
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Stems at once. [default: watch.toml's, or one for each device]")
+        int | None, typer.Option(min=1, help="Stems at once. \\[default: watch.toml's, or one for each device]")
     ] = None,
     library: LibraryOption = None,
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
@@ -85,6 +87,7 @@ def run(
     )
     with _reporting(debug):
         _require_folder(folder)
+        _require_pipes()
         from watch import daemon
 
         raise typer.Exit(daemon.run(folder, options))
@@ -116,7 +119,7 @@ def retry(
     folder: FolderArgument,
     stem: Annotated[
         list[str] | None,
-        typer.Argument(help="Stems to render anew, failed or done. [default: all that failed]", show_default=False),
+        typer.Argument(help="Stems to render anew, failed or done. \\[default: all that failed]", show_default=False),
     ] = None,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -181,7 +184,7 @@ def init(
     preset: Annotated[
         list[str] | None,
         typer.Option(
-            "--preset", "-p", help="A preset or blend to make a folder for; repeatable. [default: the library's]"
+            "--preset", "-p", help="A preset or blend to make a folder for; repeatable. \\[default: the library's]"
         ),
     ] = None,
     state: StateOption = None,
@@ -235,6 +238,14 @@ def _unknown(chosen: list[str], library: Path | None) -> list[str]:
 
     lookup = Lookup(default_library(library))
     return [name for name in chosen if lookup.named(name) is None]
+
+
+def _require_pipes() -> None:
+    """Workers are listened to through pipes that can be waited for together, which Windows has none of."""
+    from watch.errors import WatchError
+
+    if not _PIPES:
+        raise WatchError("a folder is watched on Linux and macOS; on Windows, run this in WSL (render works there too)")
 
 
 def _require_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from engine.bench.steps import OnStep
 from engine.bench.written import through_file
 from engine.errors import EngineError
 from engine.judge import Judge, Verdict
-from engine.recipes import RECIPES
+from engine.recipes import LEARNT, RECIPES
 
 RATE_HZ = 22050
 #: What is not run at its published size unless asked for, because that takes hours on a CPU.
@@ -44,7 +44,7 @@ class Scale:
     name: str
     seconds: float = 3.0
     chosen: tuple[Pair, ...] = pairs.PAIRS[:3]
-    recipes: tuple[str, ...] = tuple(RECIPES)
+    recipes: tuple[str, ...] = tuple(LEARNT)
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     every: Mapping[str, Any] = field(default_factory=dict)
 

@@ -22,7 +22,7 @@ from engine.bench.machine import Ceilings, Machine
 from engine.bench.suite_recipes import Findings, Render, Row
 from engine.errors import EngineError
 from engine.judge import Verdict
-from engine.recipes import RECIPES
+from engine.recipes import LEARNT, RECIPES
 from engine.style import Settings, learn, restyle
 
 CPU = torch.device("cpu")
@@ -172,10 +172,10 @@ def test_cost_is_of_a_second() -> None:
 def test_all_recipes_are_in_it_and_full_is_as_published() -> None:
     """No recipe is left out; what is run shorter names parameters that there are; --full shortens nothing."""
     for scale in (suite_recipes.USUAL, suite_recipes.FULL, suite_recipes.QUICK):
-        assert scale.recipes == tuple(RECIPES)
+        assert scale.recipes == tuple(LEARNT)
     assert len(suite_recipes.USUAL.chosen) == 3
     assert suite_recipes.FULL.seconds == 10
-    for name in RECIPES:
+    for name in LEARNT:
         known = RECIPES[name].check({**suite_recipes.SHORTER.get(name, {})})
         assert suite_recipes.USUAL.params.get(name, {}).items() <= known.items()
         RECIPES[name].check(suite_recipes.parameters(name, suite_recipes.QUICK))

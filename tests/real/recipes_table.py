@@ -27,7 +27,7 @@ from engine import audio, weights
 from engine.bench.suite_recipes import SHORTER
 from engine.events import Iterate
 from engine.judge import Judge
-from engine.recipes import RECIPES
+from engine.recipes import LEARNT, RECIPES
 from presets.learn import learn
 from presets.library import Library
 from render import batch, planner
@@ -148,7 +148,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     columns = ("style_ratio", "layers", "tags", "chroma", "onset", "mfcc_ratio", "gap_db")
     heads = ("", "style", "layers", "tags", "chroma", "onset", "mfcc", "gap dB", "loss falls", "shape", "CPU s")
     lines = [heads, ("---", *["---:"] * (len(heads) - 1))]
-    for name in filter(found.__contains__, RECIPES):
+    for name in filter(found.__contains__, LEARNT):
         pairs = found[name]["pairs"]
         said = ", ".join(f"{key} = {value}" for key, value in found[name]["params"].items())
         means = [f"{fmean(row[column] for row in pairs):.2f}" for column in columns]
@@ -165,7 +165,7 @@ def main(folder: Path, names: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "mono").mkdir(exist_ok=True)
     ratios = ears(folder)
-    for name in names or list(RECIPES):
+    for name in names or list(LEARNT):
         path = folder / f"{name}.json"
         if not path.exists():
             path.write_text(json.dumps(measured(name, folder, ratios)), encoding="utf-8")

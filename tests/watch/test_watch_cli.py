@@ -266,3 +266,17 @@ def test_watch_stands_in_the_one_command_line() -> None:
     for text in (result.stdout, module.stdout):
         for command in ("run", "status", "retry", "pause", "resume", "init"):
             assert command in text
+
+
+def test_windows_is_told_where_it_works(
+    run: Run, folder: Path, daemon: list[tuple[Path, RunOptions]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where workers cannot be listened to there is no daemon, and one line that says so; looking at one goes on."""
+    from watch import cli
+
+    monkeypatch.setattr(cli, "_PIPES", False)
+    result = run("run", folder)
+    assert result.exit_code == 2
+    assert "WSL" in result.stderr
+    assert daemon == []
+    assert run("status", folder).exit_code == 0
