@@ -7,7 +7,7 @@ TRIED = (
     ("`log(1 + a)` for `log1p`", "ten times faster on a CPU, 1e-7 apart"),
     ("bins above 11 kHz in groups of eight", "products at 44.1 kHz cost little more than at 22.05 kHz"),
     ("freed memory kept by glibc", "a third of the time was page faults"),
-    ("transforms a few frames at a time, in a core's own cache", "a fifth less time each, −149 dBFS apart"),
+    ("transforms a few frames at a time, in a core's own cache", "a fifth less time each, −149 dBFS apart in a draft"),
     ("one problem of a batch as plain matrices", "its products a tenth faster"),
     (
         "a segment on each core, instead of all cores on one",
