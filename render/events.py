@@ -38,6 +38,15 @@ class StemProgress:
 
 
 @dataclass(frozen=True)
+class StemWritten:
+    """The output of stem ``index`` is whole in a temporary file, about to become ``output``."""
+
+    index: int
+    title: str
+    output: Path
+
+
+@dataclass(frozen=True)
 class StemPublished:
     """The output of stem ``index`` is in place, whole.
 
@@ -119,6 +128,7 @@ Event = (
     AlbumStarted
     | StemStarted
     | StemProgress
+    | StemWritten
     | StemPublished
     | StemSkipped
     | StemFailed

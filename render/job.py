@@ -23,7 +23,7 @@ from engine.together import Together
 from presets.preset import Preset
 from render import blending, cuts, host, instrument, provenance, spool, stamps, tails
 from render.errors import RenderError
-from render.events import OnEvent, StemProgress, StemPublished
+from render.events import OnEvent, StemProgress, StemPublished, StemWritten
 from render.overs import Settling
 from render.plan import Job
 from render.publish import partial, publish
@@ -79,6 +79,7 @@ def render(
         if _identity(job.stem) != before:
             raise RenderError(f"{job.stem} changed while it was rendered; wait until it is whole, then render it again")
         stamps.write(job.output, inputs, path)
+        on_event(StemWritten(job.index, job.title, job.output))
         publish(path, job.output, overwrite=job.overwrite)
     over, level, stem_level = settling.found, wet.level_db, stem.level.level_db
     published = StemPublished(

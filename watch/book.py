@@ -16,7 +16,7 @@ from watch.holds import Holds, folder_key
 from watch.ledger import IllegalStep, Ledger
 from watch.ledgerfile import LedgerUnavailable
 from watch.pool import Lost
-from watch.protocol import Failed, Incomplete, Published, Returned, Waiting
+from watch.protocol import Failed, Incomplete, Published, Rendered, Returned, Waiting
 from watch.rows import Row
 
 log = logging.getLogger("watch")
@@ -27,6 +27,8 @@ Outcome = Published | Incomplete | Failed | Waiting | Returned | Lost
 PATIENCE = 15.0
 _ATTEMPT_S, _ATTEMPT_FACTOR = 1.0, 4.0
 _CONFIG_S, _LATER_S = 60.0, 5.0
+# A sound that is whole is published within milliseconds, unless a disk is slow: only then is the step worth a write.
+_UNPUBLISHED_S = 0.5
 
 
 class Book:
@@ -37,6 +39,7 @@ class Book:
         self._holds, self._clock = holds, clock
         self.attempts, self.settle_s = 3, 2.0
         self._pending: list[Outcome] = []
+        self._rendered: dict[int, tuple[str, float]] = {}
         self._unfinished: dict[int, Row] = {}
         # Since when each file that is not whole is as it is now.
         self._incomplete: dict[int, tuple[tuple[int, ...], float]] = {}
@@ -53,6 +56,11 @@ class Book:
     def add(self, outcome: Outcome) -> None:
         """Take an outcome, to be written down with the next `write`."""
         self._pending.append(outcome)
+        self._rendered.pop(outcome.id, None)
+
+    def rendered(self, said: Rendered) -> None:
+        """Take in that a sound is whole and not published yet, to be written down when that lasts."""
+        self._rendered[said.id] = said.output, self._clock() + _UNPUBLISHED_S
 
     def write(self) -> None:
         """Write down all that was added, in one transaction, then deal with the sources.
@@ -70,6 +78,10 @@ class Book:
             self._pending.clear()
             self._unfinished |= {row.id: row for row in ended}
             barriers.reach("daemon-written", " ".join(row.relative for row in ended))
+        for id, (output, due) in list(self._rendered.items()):
+            if self._clock() >= due:
+                self._whole(self._ledger.get(id), self.shown(Path(output)))
+                del self._rendered[id]
         for row in list(self._unfinished.values()):
             self.finish(row)
             self._unfinished.pop(row.id, None)
@@ -128,6 +140,11 @@ class Book:
         else:
             self._ledger.back(row.id, None, count=False)
         return []
+
+    def _whole(self, row: Row, output: str) -> None:
+        owner = self._ledger.owner_of(output)
+        if row.state == "claimed" and (owner is None or owner.relative == row.relative):
+            self._ledger.rendered(row.id, output)
 
     def _published(self, row: Row, said: Published) -> list[Row]:
         config = self._config(row)

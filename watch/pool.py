@@ -15,7 +15,7 @@ from pathlib import Path
 
 from watch import child, protocol
 from watch.child import Child
-from watch.protocol import Answer, Ready, Recall, Returned, Started, Stem, Verdict
+from watch.protocol import Answer, Ready, Recall, Rendered, Returned, Started, Stem, Verdict
 
 # Stems are sent ahead for so many seconds of work, at most so many; more gains nothing.
 _AHEAD_S, _MOST_AHEAD = 0.3, 32
@@ -77,7 +77,7 @@ class Printed:
     text: str
 
 
-PoolEvent = Verdict | Started | Warm | Lost | Died | Printed
+PoolEvent = Verdict | Started | Rendered | Warm | Lost | Died | Printed
 
 
 @dataclass
@@ -283,6 +283,8 @@ class Pool:
         self._events.append(answer)
         if isinstance(answer, Started):
             place.deadline = now + self._deadlines.of(answer)
+            return
+        if isinstance(answer, Rendered):
             return
         if next(iter(place.sent)) == answer.id:
             if not isinstance(answer, Returned):

@@ -65,6 +65,14 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Rendered:
+    """The sound of stem ``id`` is whole in a temporary file, about to become ``output``."""
+
+    id: int
+    output: str
+
+
+@dataclass(frozen=True)
 class Published:
     """The ``output`` of stem ``id`` is durable under its name: ``frames`` long, ``already`` when it was there before.
 
@@ -119,11 +127,13 @@ class Returned:
 
 
 Request = Stem | Recall
-Answer = Ready | Started | Published | Incomplete | Failed | Waiting | Returned
+Answer = Ready | Started | Rendered | Published | Incomplete | Failed | Waiting | Returned
 Verdict = Published | Incomplete | Failed | Waiting | Returned
-Tell = Callable[[Started], None]
+Tell = Callable[[Started | Rendered], None]
 _REQUESTS = {kind.__name__: kind for kind in (Stem, Recall)}
-_ANSWERS = {kind.__name__: kind for kind in (Ready, Started, Published, Incomplete, Failed, Waiting, Returned)}
+_ANSWERS = {
+    kind.__name__: kind for kind in (Ready, Started, Rendered, Published, Incomplete, Failed, Waiting, Returned)
+}
 
 
 def numbered(bare: str, number: int) -> str:

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,11 +34,11 @@ from render import job as jobs
 from render.chain import Chain
 from render.choices import Choices, Layer, chosen, command_line
 from render.errors import InputError, MidiError, Mistake, PublishError, RenderError
-from render.events import Event
+from render.events import Event, StemWritten
 from render.plan import Job
 from render.tempo import Song
 from watch import albums, barriers, protocol
-from watch.protocol import Failed, Incomplete, Published, Started, Stem, Tell, Verdict, Waiting
+from watch.protocol import Failed, Incomplete, Published, Rendered, Started, Stem, Tell, Verdict, Waiting
 
 _Key = TypeVar("_Key")
 _Kept = TypeVar("_Kept")
@@ -199,9 +199,9 @@ class Renderer:
         _stay_inside(job)
         tell(Started(request.id, job.duration_s, job.estimate_s))
         barriers.reach("worker-started", request.path)
-        return self._publish(request, job)
+        return self._publish(request, job, tell)
 
-    def _publish(self, request: Stem, job: KnownJob) -> Verdict:
+    def _publish(self, request: Stem, job: KnownJob, tell: Tell) -> Verdict:
         """Render ``job`` under the first name that is free, or find that it is there already."""
         for target in _targets(request, job):
             if target.output != job.output or target.overwrite:
@@ -214,7 +214,7 @@ class Renderer:
                     continue
             try:
                 barriers.reach("worker-render", request.path)
-                jobs.render(job, on_event=_quiet)
+                jobs.render(job, on_event=partial(_relay, request, tell))
             except PublishError as error:
                 if isinstance(error.__cause__, FileExistsError):
                     continue  # somebody was faster
@@ -388,5 +388,8 @@ def _keep(kept: OrderedDict[_Key, _Kept], key: _Key, value: _Kept, most: int) ->
         kept.popitem(last=False)
 
 
-def _quiet(event: Event) -> None:
-    """Progress inside a stem is nobody's business here."""
+def _relay(request: Stem, tell: Tell, event: Event) -> None:
+    """Tell when the sound of ``request`` is whole; other progress inside a stem is nobody's business here."""
+    if isinstance(event, StemWritten):
+        tell(Rendered(request.id, os.fspath(event.output)))
+        barriers.reach("worker-rendered", request.path)

@@ -335,6 +335,8 @@ class Service:
             self._say("workers", f"a worker {event.reason}" if event.again_s >= 1.0 else None)
         elif isinstance(event, Printed):
             log.debug("worker %d: %s", event.number, event.text)
+        elif isinstance(event, protocol.Rendered):
+            self._book.rendered(event)
         elif not isinstance(event, protocol.Started):
             self._say("workers", None)
             self._book.add(event)

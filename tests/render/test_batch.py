@@ -51,7 +51,7 @@ def _kinds(events: list[Event]) -> list[str]:
 def test_every_stem_is_started_and_published_in_order(make_stem: MakeStem, shelf: Library, contents: Contents) -> None:
     """Two stems, two outputs, and events that pair them."""
     done, events = _run(_plan([make_stem("a.wav"), make_stem("b.wav")], shelf))
-    assert _kinds(events) == ["StemStarted", "StemPublished"] * 2
+    assert _kinds(events) == ["StemStarted", "StemWritten", "StemPublished"] * 2
     assert (done.published, done.skipped, done.failed) == (2, 0, 0)
     assert batch.exit_code(done) == 0
     assert contents() == ["a.wav", "a_tape.wav", "b.wav", "b_tape.wav"]
@@ -65,7 +65,7 @@ def test_a_failed_stem_does_not_take_the_others_with_it(
     loud = make_stem("b.wav", noise(1, 100, peak=3.0), "FLOAT")
     plan = _plan([tmp_path / "a.wav", loud, make_stem("c.wav")], shelf, bit_depth="16", overs="refuse")
     done, events = _run(plan)
-    assert _kinds(events) == ["StemFailed", "StemStarted", "StemFailed", "StemStarted", "StemPublished"]
+    assert _kinds(events) == ["StemFailed", "StemStarted", "StemFailed", "StemStarted", "StemWritten", "StemPublished"]
     failed = [event for event in events if isinstance(event, StemFailed)]
     assert "a.wav" in failed[0].reason
     assert "over full scale" in failed[1].reason
@@ -209,7 +209,7 @@ def test_an_interrupt_ends_the_batch_and_keeps_what_is_whole(
     done, events = _run(_plan([make_stem(f"{n}.wav") for n in "abc"], shelf))
     assert done.interrupted
     assert batch.exit_code(done) == 130
-    assert _kinds(events) == ["StemStarted", "StemPublished", "StemStarted"]
+    assert _kinds(events) == ["StemStarted", "StemWritten", "StemPublished", "StemStarted"]
     assert contents() == ["a.wav", "a_tape.wav", "b.wav", "c.wav"]
 
 

@@ -21,7 +21,7 @@ from render import host, planner, stamps
 from render import job as jobs
 from render.choices import Choices
 from render.errors import ChainError, PublishError, RenderError
-from render.events import Event, StemProgress, StemPublished
+from render.events import Event, StemProgress, StemPublished, StemWritten
 from render.plan import Job
 
 MakeStem = Callable[..., Path]
@@ -144,7 +144,7 @@ def test_the_engine_is_heard_and_so_are_its_events(
         events.append(event)
 
     result = jobs.render(job, on_event=hear, clock=iter([0.0, 2.0]).__next__)
-    assert events == [StemProgress(1, Iterate(0, 1, 1, 0.5))]
+    assert events == [StemProgress(1, Iterate(0, 1, 1, 0.5)), StemWritten(1, job.title, job.output)]
     assert result.seconds == 2.0
     assert result.level_change_db == pytest.approx(-6.02, abs=0.01)
     assert result.peak_dbfs == pytest.approx(-12.04, abs=0.01)

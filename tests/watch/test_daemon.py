@@ -181,6 +181,19 @@ def test_sigterm_lets_a_stem_end(daemon: "Daemon", tmp_path: Path) -> None:
     assert daemon.once() == 0
 
 
+def test_a_sound_that_waits_to_be_published_is_rendered(daemon: "Daemon", tmp_path: Path) -> None:
+    """Whole and not yet at its name for longer than a moment, the ledger says so, with the name; then it is done."""
+    gate = tmp_path / "gate"
+    daemon.start(env={"GRAMOPHONE_BARRIER": f"worker-rendered:wait={gate}"})
+    daemon.drop("tape/vox.wav")
+    daemon.until_states(tape__vox="rendered")
+    [row] = daemon.rows()
+    assert row.output == "_out/tape/vox.wav"
+    gate.touch()
+    daemon.until_states(tape__vox="done")
+    daemon.check()
+
+
 def test_a_second_sigterm_ends_at_once(daemon: "Daemon", tmp_path: Path) -> None:
     """The second signal gives the stem back and leaves no temporary file; the next daemon renders it."""
     daemon.start(env={"GRAMOPHONE_BARRIER": f"worker-render:wait={tmp_path / 'gate'}"})

@@ -15,6 +15,7 @@ from watch.protocol import (
     Published,
     Ready,
     Recall,
+    Rendered,
     Returned,
     Started,
     Stem,
@@ -40,6 +41,7 @@ STEMS = st.builds(
 ANSWERS: list[Answer] = [
     Ready("cpu"),
     Started(1, 2.5, 0.125),
+    Rendered(1, "out/\udcff.wav"),
     Published(2, "out/\udcff.wav", "ab" * 32, 48_000, already=True, outputs=("a", "b")),
     Incomplete(3, "is cut off\nreally", changed=True),
     Failed(4, "no", retry=True),

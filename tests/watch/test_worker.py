@@ -26,7 +26,7 @@ from render import job as jobs
 from render import loudness, publish, stamps
 from render.plan import Job
 from watch import pool, protocol
-from watch.protocol import Failed, Incomplete, Published, Ready, Started, Stem, Verdict, Waiting
+from watch.protocol import Failed, Incomplete, Published, Ready, Rendered, Started, Stem, Verdict, Waiting
 from watch.rendering import Renderer
 from watch.worker import share_out
 
@@ -94,8 +94,8 @@ def ask(renderer: Renderer, asked: Stem) -> Verdict:
 def test_a_stem_is_published(renderer: Renderer, folder: Path) -> None:
     """The output is where it was asked for, of the stem's length, and the answer says what it is made of."""
     path = folder / "tape" / "vox.wav"
-    started: list[Started] = []
-    verdict = renderer.render(request(path), started.append)
+    told: list[Started | Rendered] = []
+    verdict = renderer.render(request(path), told.append)
     assert isinstance(verdict, Published)
     output = folder / "_out" / "tape" / "vox.wav"
     assert verdict == Published(
@@ -106,7 +106,10 @@ def test_a_stem_is_published(renderer: Renderer, folder: Path) -> None:
         source_sha256=stamps.file_digest(path),
         preset_hash=renderer.library.load("tape").content_hash,
     )
-    assert [event.duration_s for event in started] == [400 / RATE]
+    started, whole = told
+    assert isinstance(started, Started)
+    assert started.duration_s == 400 / RATE
+    assert whole == Rendered(1, str(output))
     assert np.array_equal(soundfile.read(output)[0], soundfile.read(path)[0])
 
 
@@ -585,8 +588,7 @@ def test_the_process_renders_and_ends_with_its_pipe(
     assert hear(process) == Ready("cpu")
     process.stdin.write(protocol.line(request(folder / "tape" / "vox.wav")))
     process.stdin.flush()
-    assert isinstance(hear(process), Started)
-    assert isinstance(hear(process), Published)
+    assert [type(hear(process)) for _ in range(3)] == [Started, Rendered, Published]
     process.stdin.close()
     assert process.wait(PATIENCE_S) == 0
 

@@ -19,7 +19,7 @@ from engine.errors import AudioError
 from render import publish, stamps
 from render.errors import PublishError
 from watch import barriers, protocol
-from watch.protocol import Failed, Incomplete, Published, Ready, Started, Stem, Verdict
+from watch.protocol import Failed, Incomplete, Published, Ready, Rendered, Started, Stem, Verdict
 from watch.worker import Answers, Mailbox, _pipes
 
 
@@ -60,7 +60,7 @@ def _render(request: Stem, answers: Answers) -> Verdict:
             publish.confirm(output)
         else:
             try:
-                _copy(info.path, output, inputs)
+                _copy(request, info.path, output, inputs, answers)
             except PublishError as error:
                 if isinstance(error.__cause__, FileExistsError):
                     continue
@@ -71,10 +71,11 @@ def _render(request: Stem, answers: Answers) -> Verdict:
     raise AssertionError("a hundred names are taken")
 
 
-def _copy(stem: Path, output: Path, inputs: dict[str, str]) -> None:
+def _copy(request: Stem, stem: Path, output: Path, inputs: dict[str, str], answers: Answers) -> None:
     with publish.partial(output) as path:
         shutil.copyfile(stem, path)
         stamps.write(output, inputs, path)
+        answers.send(Rendered(request.id, str(output)))
         publish.publish(path, output)
 
 

@@ -25,7 +25,7 @@ DAEMON_BARRIERS = (
 )
 # Reached the first time with nothing left to do; with a source to delete or to move there is.
 DAEMON_MOMENTS = (*DAEMON_BARRIERS, "daemon-written%rain/", "daemon-written%tape/a", "daemon-written%tape/broken")
-WORKER_BARRIERS = ("worker-claimed", "worker-started", "worker-render", "worker-published")
+WORKER_BARRIERS = ("worker-claimed", "worker-started", "worker-render", "worker-rendered", "worker-published")
 
 
 def fill(daemon: "Daemon") -> dict[str, bytes]:
