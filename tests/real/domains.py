@@ -1,8 +1,8 @@
-"""Two domains of recorded notes to train between: ``python -m tests.real.domains FOLDER`` makes them, minutes of each.
+"""Two domains of recorded notes to train between: ``python -m tests.real.domains FOLDER [MINUTES [SEED]]`` makes them.
 
 Phrases from a seed, played by fluidsynth on the sampled instruments of Debian's ``fluid-soundfont-gm``: plucked and
-struck ones in ``FOLDER/plucked``, bowed and sung ones in ``FOLDER/sung``, and of each one file that is not to be
-trained on in ``FOLDER/held``.
+struck ones in ``FOLDER/plucked``, bowed and sung ones in ``FOLDER/sung``, a minute each. Another seed makes what was
+not trained on.
 """
 
 import random
@@ -21,16 +21,15 @@ CHORDS = ((0, 4, 7), (5, 9, 12), (7, 11, 14), (9, 12, 16), (2, 5, 9), (4, 7, 11)
 
 
 def make(folder: Path, minutes: int = 12, seed: int = 0) -> None:
-    """Write ``minutes`` files of a minute of each domain, and the held-out ones, 44.1 kHz stereo."""
+    """Write ``minutes`` files of a minute of each domain, its instruments by turns, 44.1 kHz stereo."""
     chance = random.Random(seed)
     for domain, programs in DOMAINS.items():
-        for number in range(minutes + 1):
-            place = folder / ("held" if number == minutes else domain)
-            place.mkdir(parents=True, exist_ok=True)
+        place = folder / domain
+        place.mkdir(parents=True, exist_ok=True)
+        for number in range(minutes):
             song = phrases(chance, programs[number % len(programs)])
-            name = domain if number == minutes else f"{number:02d}"
-            song.save(place / f"{name}.mid")
-            play(place / f"{name}.mid", place / f"{name}.wav")
+            song.save(place / f"{number:02d}.mid")
+            play(place / f"{number:02d}.mid", place / f"{number:02d}.wav")
 
 
 def phrases(chance: random.Random, program: int) -> mido.MidiFile:
@@ -81,4 +80,4 @@ def play(song: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    make(Path(sys.argv[1]), *map(int, sys.argv[2:]))

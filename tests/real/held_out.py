@@ -1,49 +1,53 @@
-"""Presets on a stem they have not heard: ``python -m tests.real.held_out STEM STYLE PRESET...`` prints a table.
+"""Presets on stems they have not heard: ``python -m tests.real.held_out STEMS STYLE PRESET...`` prints a table.
 
-``STYLE`` is a sound of the style that was not trained on. Presets are of the library, ``NAME:QUALITY`` asks for one of
-the qualities; the judge is `engine.judge`, on the first twenty seconds.
+``STEMS`` and ``STYLE`` are folders of sounds that were not trained on: twenty seconds of each stem are played through
+each preset, and judged (`engine.judge`) against fifteen seconds of each sound of the style, one after the other; means
+over the stems. Presets are of the library; ``NAME:QUALITY`` asks for one of the qualities.
 """
 
 import sys
 import time
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from engine import audio
-from engine.judge import Judge
+from engine.judge import Judge, Verdict
 from engine.settings import Settings
 from engine.style import restyle
 from presets.library import default_library
 
-LONGEST_S = 20
+STEM_S, STYLE_S, RATE_HZ = 20, 15, 44100
+COLUMNS = ("style_ratio", "chroma", "onset", "mfcc_ratio", "gap_db")
 
 
-def main(stem: Path, style: Path, names: list[str]) -> None:
-    """Judge the stem itself and what each preset makes of it."""
-    sound, rate = _heard(stem)
-    other, other_rate = _heard(style)
-    judge = Judge(sound, audio.resample(other, other_rate, rate), rate)
-    rows = [("the stem itself", sound, 0.0)]
+def main(stems: Path, style: Path, names: list[str]) -> None:
+    """Judge the stems themselves and what each preset makes of them."""
+    sounds = [_heard(path, STEM_S) for path in sorted(stems.glob("*.wav"))]
+    other = torch.cat([_heard(path, STYLE_S) for path in sorted(style.glob("*.wav"))], 1)
+    judges = [Judge(sound, other, RATE_HZ) for sound in sounds]
+    say = sys.stdout.write
+    say("|  | style ratio | chroma | onset | MFCC ratio | gap, dB | CPU s per s |\n| --- |" + " ---: |" * 6 + "\n")
+    say(_row("the stems themselves", [judge.verdict(s) for judge, s in zip(judges, sounds, strict=True)], 0.0))
     for name in names:
         preset, _, quality = name.partition(":")
         target = default_library().load(preset).target
         began = time.process_time()
-        styled = restyle(sound, rate, target, Settings(quality=quality or "standard"))
-        rows.append((f"`{target.recipe}`{f', {quality}' if quality else ''}", styled, time.process_time() - began))
-    say = sys.stdout.write
-    say("|  | style ratio | chroma | onset | MFCC ratio | gap, dB | CPU s per s |\n| --- |" + " ---: |" * 6 + "\n")
-    for name, styled, spent in rows:
-        found = judge.verdict(styled)
-        say(
-            f"| {name} | {found.style_ratio:.2f} | {found.chroma:.2f} | {found.onset:.2f} | {found.mfcc_ratio:.2f} "
-            f"| {found.gap_db:+.1f} | {spent / LONGEST_S:.3f} |\n"
-        )
+        styled = [restyle(sound, RATE_HZ, target, Settings(quality=quality or "standard")) for sound in sounds]
+        spent = (time.process_time() - began) / STEM_S / len(sounds)
+        verdicts = [judge.verdict(s) for judge, s in zip(judges, styled, strict=True)]
+        say(_row(f"`{target.recipe}`{f', {quality}' if quality else ''}", verdicts, spent))
 
 
-def _heard(path: Path) -> tuple[Tensor, int]:
+def _row(name: str, verdicts: list[Verdict], spent: float) -> str:
+    means = (sum(getattr(verdict, column) for verdict in verdicts) / len(verdicts) for column in COLUMNS)
+    return f"| {name} | {' | '.join(f'{mean:.2f}' for mean in means)} | {spent:.3f} |\n"
+
+
+def _heard(path: Path, seconds: int) -> Tensor:
     found = audio.read(path)
-    return found.samples[:, : LONGEST_S * found.rate], found.rate
+    return audio.resample(found.samples, found.rate, RATE_HZ)[:, : seconds * RATE_HZ]
 
 
 if __name__ == "__main__":
