@@ -24,6 +24,9 @@ with contextlib.suppress(ImportError):  # machines with a GPU may hold no more t
     )
     hypothesis.settings.load_profile("any machine")
 
+# As the console script has it, before torch is loaded: on a busy machine threads that spin cost most of the time.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
 _SOURCES = Path(__file__).parent / "plugins"
 _DPF = Path("/usr/share/dpf/distrho")
 
