@@ -5,6 +5,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,10 @@ with contextlib.suppress(ImportError):  # machines with a GPU may hold no more t
         "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
     hypothesis.settings.load_profile("any machine")
+
+# Whoever starts the tests in the background has them ignore Ctrl-C, and with them all processes that are to hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # As the console script has it, before torch is loaded: on a busy machine threads that spin cost most of the time.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")

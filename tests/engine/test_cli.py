@@ -92,7 +92,7 @@ def test_weights_are_told_by_their_name_or_a_recipes(tmp_path: Path, monkeypatch
         (("recipes", "weights", "vgg16", "--from", "x", "--install"), "both given; choose one"),
         (("bench", "--suite", "mian"), "'mian'; did you mean 'main'?"),
         (("bench", "--suite", "devices"), "'devices'; did you mean 'device'?"),
-        (("bench", "--full"), "--full is of suite long only"),
+        (("bench", "--full"), "--full is of suites long and recipes only"),
         (("bench", "--suite", "long", "--full", "--quick"), "both given; choose one"),
         (("bench", "--device", "abacus"), "device is 'abacus'; expected auto, cpu"),
         (("bench", "--out", "stem.wav"), "'stem.wav'; expected the name of a Markdown file, ending in .md"),
