@@ -207,7 +207,11 @@ def _check_names(library: Library, name: str, place: Path, resume: bool, replace
     there = (place / STATE).exists()
     if resume and not there:
         raise PresetError(f"no training of {name!r} was begun in {place}; leave out --resume to begin one")
-    if resume or replace:
+    if replace:
+        return
+    if resume:
+        if library.path(name).exists() and ((card := library.entry(name).card) is None or card.training is None):
+            raise PresetError(f"preset {name!r} is not of this training; --replace puts what is trained in its place")
         return
     if there:
         raise PresetError(

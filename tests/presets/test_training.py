@@ -170,6 +170,19 @@ def test_names_that_are_taken_are_told_before_anything_is_read(request_: Make, l
     assert training.train(request_(2), library, replace=True) is not None
 
 
+def test_a_preset_that_was_learnt_meanwhile_stays(
+    request_: Make, library: Library, make_preset: Callable[..., Any]
+) -> None:
+    """Going on does not write over a preset of that name that is none of its own, unless told to."""
+    assert training.train(request_(4), library, stop=lambda: True) is None
+    library.save(make_preset("high"))
+    before = library.path("high").read_bytes()
+    with pytest.raises(PresetError, match="not of this training; --replace"):
+        training.train(request_(4), library, resume=True)
+    assert library.path("high").read_bytes() == before
+    assert training.train(request_(4), library, resume=True, replace=True) is not None
+
+
 def test_sets_that_are_too_small_are_refused_with_the_numbers(tmp_path: Path) -> None:
     """How much there is, in how many files, and how much it takes; silence and repeats count for nothing."""
     noise(tmp_path / "few" / "a.wav", 20, 1)
