@@ -65,9 +65,24 @@ def _keep_freed_memory() -> None:
         libc.mallopt(_TRIM_THRESHOLD, 512 * 2**20)
 
 
+#: Memory of a GPU that a stereo segment of ten seconds at 44.1 kHz takes, with what a recorded graph keeps of its own.
+SEGMENT_BYTES = 400 * 2**20
+
+
 def batch(device: torch.device) -> int:
-    """How many segments are solved at once on ``device`` unless told: on a CPU one for each core, four at most."""
-    return min(torch.get_num_threads(), 4) if device.type == "cpu" else 16
+    """How many segments are solved at once on ``device`` unless told.
+
+    On a CPU one for each core, four at most; on a GPU what should fit (if it does not, `engine.together` takes less).
+    """
+    if device.type == "cpu":
+        return min(torch.get_num_threads(), 4)
+    if device.type != "cuda":
+        return 16
+    try:
+        free, _ = torch.cuda.mem_get_info(device)
+    except RuntimeError:  # a GPU that another process has to itself
+        return 1
+    return min(64, max(1, free // SEGMENT_BYTES))
 
 
 #: What says that memory ran out where no class of error does: Apple's GPUs, a CPU's allocator, CUDA's libraries.

@@ -14,6 +14,7 @@ from torch import Tensor
 from engine import kernel, lbfgs
 from engine.method import OnIterate, Work
 from engine.precondition import Preconditioner
+from engine.recorded import Recorded
 from engine.spectra import Resolution, istft, stft
 from engine.terms import Goal, Picture, active_patches
 
@@ -140,7 +141,7 @@ def solve_draft(work: Work, goal: Goal, rate: int, on_iterate: OnIterate, budget
         on_iterate(progress.evaluation, evaluations, float(progress.losses.mean()))
 
     found = lbfgs.minimise(
-        lbfgs.differentiate(loss, x.shape),
+        Recorded(lbfgs.differentiate(loss, x.shape)),
         start.flatten(1),
         evaluations=evaluations,
         history=5,

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from engine.fused import fused
+
 WIDTH = 11
 
 
@@ -43,6 +45,7 @@ def diagonal_sum(products: Tensor, width: int) -> Tensor:
     return out
 
 
+@fused
 def diagonal_spread(grad: Tensor, width: int) -> Tensor:
     """The transpose of `diagonal_sum`: ``[..., P, Q]`` to ``[..., P+width-1, Q+width-1]``."""
     pad = width - 1
@@ -82,6 +85,25 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return (a[0] @ b[0])[None] if a.shape[0] == 1 else a @ b
 
 
+@fused
+def arc_rows(products: Tensor, norms: Tensor, u: Tensor, weights: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """What the cross terms need of ``products`` ``[batch, rows, columns]`` of frames, with w = ``weights``.
+
+    g = u w κ φ / π ``[batch, P, Q]``, and sums over its rows ``[batch, 3, P]``: of u w κ², of the part of that in the
+    first P columns, where the stem meets itself, and of d g.  ``norms`` and ``weights`` are ``[batch, Q]``, ``u`` is
+    ``[batch, P]``.
+    """
+    d = diagonal_sum(products, width)
+    patches = d.shape[1]
+    kappa, phi = arc_cosine(d, norms[:, :patches, None], norms[:, None, :])
+    weighted = (u[:, :, None] * weights[:, None, :]).mul_(kappa)
+    squares = kappa.mul_(weighted)
+    own = squares[..., :patches].sum(-1)
+    rows = squares[..., patches:].sum(-1) + own
+    g = weighted.mul_(phi).mul_(1 / math.pi)
+    return g, torch.stack([rows, own, d.mul_(g).sum(-1)], 1)
+
+
 class _CrossTerms(torch.autograd.Function):
     """Σ uu' κ(x, x')² − 2 Σ uv κ(x, a)² with its gradient in the frames of x, all in matrix products.
 
@@ -96,14 +118,9 @@ class _CrossTerms(torch.autograd.Function):
         patches = frames - width + 1
         # each pair of x with x stands on both sides, so its gradient counts twice
         weights = torch.cat([2 * u, u.new_zeros(batch, width - 1), -2 * v.expand(batch, -1)], 1)
-        d = diagonal_sum(_product(s, row.mT), width)
-        kappa, phi = arc_cosine(d, norms[:, :patches, None], norms[:, None, :])
-        weighted = (u[:, :, None] * weights[:, None, :]).mul_(kappa)
-        squares = kappa.mul_(weighted)
-        own = squares[..., :patches].sum(-1)
-        rows = squares[..., patches:].sum(-1) + own
-        g = weighted.mul_(phi).mul_(1 / math.pi)
-        gx = rows - 0.5 * d.mul_(g).sum(-1)
+        g, sums = arc_rows(_product(s, row.mT), norms, u, weights, width)
+        rows, own, pull = sums.unbind(1)
+        gx = rows - 0.5 * pull
         spread = diagonal_spread(g, width)
         spread[..., :frames].diagonal(dim1=-2, dim2=-1).add_(
             2 * _window_spread(gx * _inverse(norms[:, :patches]), width)

@@ -8,7 +8,7 @@ symmetric and positive, which is all that quasi-Newton needs.  Half the usual ov
 import torch
 from torch import Tensor
 
-from engine.spectra import OverlapAdd, Resolution, frames_of, hann, overlap_add, spans
+from engine.spectra import OverlapAdd, Resolution, assembled, frames_of, hann, overlap_add, spans
 from engine.terms import Picture
 
 
@@ -28,8 +28,12 @@ class Preconditioner:
     def __call__(self, gradient: Tensor) -> Tensor:
         """P g, same shape as g."""
         framed = frames_of(gradient.view(self.shape) * self.edge, self.res)
-        out = OverlapAdd(framed, framed.shape[-2], self.res)
-        for span in spans(framed):
+        out, parts = OverlapAdd(framed, framed.shape[-2], self.res), spans(framed)
+        for span in parts:
             spectrum = torch.fft.rfft(framed[..., span, :] * self.window).mul_(self.weight[..., span, :])
-            out.add(span.start, torch.fft.irfft(spectrum, self.res.n_fft).mul_(self.window))
+            back = torch.fft.irfft(spectrum, self.res.n_fft)
+            if len(parts) == 1:
+                sound = assembled(back, self.window, 1.0, self.res.hop, self.shape[-1])
+                return sound.mul_(self.edge).flatten(1)
+            out.add(span.start, back.mul_(self.window))
         return out.sound(self.shape[-1]).mul_(self.edge).flatten(1)

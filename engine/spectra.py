@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from engine.fused import fused
+
 REFERENCE_RATE_HZ = 22050
 
 
@@ -138,25 +140,31 @@ def overlap_add(framed: Tensor, res: Resolution, samples: int) -> Tensor:
     return out.sound(samples)
 
 
+@fused
+def assembled(framed: Tensor, window: Tensor, gain: float, hop: int, samples: int) -> Tensor:
+    """`overlap_add` of ``[..., frames, n_fft]`` times ``gain * window``."""
+    return overlap_add(framed * (window * gain), Resolution(framed.shape[-1], hop), samples)
+
+
 def _frames_back(spectrum: Tensor, res: Resolution) -> Tensor:
-    """The transpose of window and transform, ``[..., frames, bins]`` to ``[..., frames, n_fft]``; eats its input."""
+    """The transpose of the transform, ``[..., frames, bins]`` to ``[..., frames, n_fft]``, doubled; eats its input."""
     spectrum[..., 0] *= 2
     spectrum[..., -1] *= 2
     framed: Tensor = torch.fft.irfft(spectrum, res.n_fft, norm="forward")
-    framed *= hann(res.n_fft, framed.device, framed.dtype) / 2
     return framed
 
 
 def stft_adjoint(spectrum: Tensor, res: Resolution, samples: int) -> Tensor:
     """The transpose of `stft` as a real map: ``[..., frames, bins]`` to ``[..., samples]``; overwrites its input."""
-    return overlap_add(_frames_back(spectrum, res), res, samples)
+    framed = _frames_back(spectrum, res)
+    return assembled(framed, hann(res.n_fft, framed.device, framed.dtype), 0.5, res.hop, samples)
 
 
 def istft(spectrum: Tensor, res: Resolution, samples: int) -> Tensor:
     """Least-squares inverse of `stft` (Griffin & Lim 1984, eq. 6): ``[..., samples]``."""
     window = hann(res.n_fft, spectrum.device, spectrum.real.dtype)
-    framed = torch.fft.irfft(spectrum, res.n_fft) * window
-    return overlap_add(framed, res, samples) / _window_power(res, spectrum.shape[-2], samples, window)
+    framed = torch.fft.irfft(spectrum, res.n_fft)
+    return assembled(framed, window, 1.0, res.hop, samples) / _window_power(res, spectrum.shape[-2], samples, window)
 
 
 def _window_power(res: Resolution, frames: int, samples: int, window: Tensor) -> Tensor:
@@ -165,8 +173,13 @@ def _window_power(res: Resolution, frames: int, samples: int, window: Tensor) ->
     return power.clamp_min(1e-6)
 
 
-def _power(spectrum: Tensor) -> Tensor:
-    """Sum over channels of the squared modulus, ``[batch, channels, frames, bins]`` to ``[batch, frames, bins]``.
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
+@fused
+def linked(spectrum: Tensor, factor: float) -> Tensor:
+    """``sqrt(factor * Σ_channels |X|²)``, ``[batch, channels, frames, bins]`` to ``[batch, frames, bins]``.
 
     Squares are summed over channels before the real and imaginary parts meet: only contiguous numbers are multiplied.
     """
@@ -174,7 +187,15 @@ def _power(spectrum: Tensor) -> Tensor:
     squares = parts[:, 0] * parts[:, 0]
     for channel in range(1, parts.shape[1]):
         squares.addcmul_(parts[:, channel], parts[:, channel])
-    return squares[..., 0::2] + squares[..., 1::2]
+    return (squares[..., 0::2] + squares[..., 1::2]).mul_(factor).sqrt_()
+
+
+@fused
+def pulled(spectrum: Tensor, grad: Tensor, magnitude: Tensor, factor: float) -> Tensor:
+    """``factor * grad / magnitude * X``, the gradient of `linked`; nothing where the magnitude is nothing."""
+    pull = (grad * factor).div_(magnitude + torch.finfo(magnitude.dtype).tiny ** 0.5)
+    # a complex tensor times a real one is four times faster in place: no complex copy of the real one is made
+    return spectrum.clone().mul_(pull[:, None])
 
 
 class _LinkedMagnitude(torch.autograd.Function):
@@ -183,12 +204,10 @@ class _LinkedMagnitude(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, res: Resolution) -> Tensor:
         framed, window = frames_of(x, res), hann(res.n_fft, x.device, x.dtype)
-        magnitude, spectra = x.new_empty(x.shape[0], framed.shape[-2], res.bins), []
-        for span in spans(framed):
-            spectra.append(torch.fft.rfft(framed[..., span, :] * window))
-            magnitude[:, span] = _power(spectra[-1]).mul_(res.scale**2 / x.shape[1]).sqrt_()
+        ctx.res, ctx.samples, ctx.factor = res, x.shape[-1], res.scale**2 / x.shape[1]
+        spectra = [torch.fft.rfft(framed[..., span, :] * window) for span in spans(framed)]
+        magnitude = _joined([linked(spectrum, ctx.factor) for spectrum in spectra])
         ctx.save_for_backward(magnitude, *spectra)
-        ctx.res, ctx.samples = res, x.shape[-1]
         return magnitude
 
     @staticmethod
@@ -196,15 +215,15 @@ class _LinkedMagnitude(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         magnitude, *spectra = ctx.saved_tensors
         res: Resolution = ctx.res
-        tiny = torch.finfo(magnitude.dtype).tiny ** 0.5
+        window = hann(res.n_fft, magnitude.device, magnitude.dtype)
         first, out = 0, None
         for spectrum in spectra:
             span = slice(first, first + spectrum.shape[-2])
-            factor = (grad[:, span] * (res.scale**2 / spectrum.shape[1])).div_(magnitude[:, span] + tiny)
-            # a complex tensor times a real one is four times faster in place: no complex copy of the real one is made
-            framed = _frames_back(spectrum.clone().mul_(factor[:, None]), res)
+            framed = _frames_back(pulled(spectrum, grad[:, span], magnitude[:, span], ctx.factor), res)
+            if len(spectra) == 1:
+                return assembled(framed, window, 0.5, res.hop, ctx.samples), None
             out = out or OverlapAdd(framed, magnitude.shape[1], res)
-            out.add(first, framed)
+            out.add(first, framed.mul_(window / 2))
             first = span.stop
         assert out is not None
         return out.sound(ctx.samples), None

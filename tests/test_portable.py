@@ -34,7 +34,7 @@ for name in ("SIGKILL", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "S
 EVERY_MODULE = """
 for house in HOUSES:
     for found in pkgutil.walk_packages([house], f"{house}."):
-        if not found.name.endswith("__main__"):
+        if not found.name.endswith(("__main__", "tritons")):  # Triton is on Linux only, and asked for by no one else
             importlib.import_module(found.name)
 """
 A_RENDER = """

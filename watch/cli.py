@@ -111,7 +111,7 @@ def status(
         if as_json:
             typer.echo(json.dumps(record, indent=2))
         else:
-            _console().print(telling.table(record))
+            typer.echo("\n".join(telling.lines(record)))
 
 
 @app.command()

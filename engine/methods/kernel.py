@@ -22,6 +22,7 @@ from engine.method import OnIterate, Solver, Work
 from engine.methods.guarded import guarded
 from engine.precondition import Preconditioner
 from engine.recipe import Recipe
+from engine.recorded import Recorded
 from engine.spectra import Resolution
 from engine.target import Target, union
 from engine.terms import (
@@ -173,7 +174,7 @@ def _composed(work: Work, parts: Rows, on_iterate: OnIterate) -> Tensor:
         on_iterate(progress.evaluation, budget, float(progress.losses.mean()))
 
     solution = lbfgs.minimise(
-        lbfgs.differentiate(lambda y: loss(Picture(y)), x.shape),
+        Recorded(lbfgs.differentiate(lambda y: loss(Picture(y)), x.shape)),
         start.flatten(1),
         evaluations=budget,
         history=HISTORY,

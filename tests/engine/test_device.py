@@ -74,6 +74,13 @@ def test_the_fast_setting_is_as_exact_as_float32() -> None:
     assert float(error.norm() / (a.double() @ b.double()).norm()) < 2e-6
 
 
+@pytest.mark.parametrize(("free", "count"), [(0, 1), (399 * 2**20, 1), (8 * 2**30, 20), (140 * 2**30, 64)])
+def test_a_gpu_takes_as_many_segments_as_fit(free: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at least, 64 at most, by the memory that is free."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda where: (free, 2 * free))
+    assert device.batch(torch.device("cuda")) == count
+
+
 def test_measuring_the_precision_leaves_it_alone(before: str) -> None:
     """The probe puts the setting back."""
     assert device._product_precision.__wrapped__() in ("medium", "highest")

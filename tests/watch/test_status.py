@@ -1,6 +1,5 @@
 """Status tells what is: counts, reasons, the daemon; trying again brings back what was put aside, over nothing."""
 
-import io
 import json
 import os
 import socket
@@ -9,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from watch import again, ledgerfile, lock, status
 from watch.errors import WatchError
@@ -65,9 +63,7 @@ def _fill(ledger: Ledger) -> None:
 
 
 def _text(record: dict[str, object]) -> str:
-    out = io.StringIO()
-    Console(file=out, width=200).print(status.table(record))
-    return out.getvalue()
+    return "\n".join(status.lines(record))
 
 
 def test_a_record_tells_everything(folder: Path, state: Path, ledger: Ledger) -> None:

@@ -1,0 +1,150 @@
+"""The GPU's kernels beside the plain lines they stand for; Triton's interpreter runs them without a GPU."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine import fused, kernel, spectra
+from engine.spectra import Resolution
+
+INTERPRETED = """
+import sys
+sys.path.insert(0, "tests/engine")
+import test_fused
+test_fused.compare()
+"""
+
+
+def compare() -> None:
+    """Every kernel against its plain lines, as the process whose Triton is the interpreter does it."""
+    from engine import tritons
+
+    g = torch.Generator().manual_seed(3)
+
+    def close(found: Tensor, wanted: Tensor, name: str) -> None:
+        assert found.shape == wanted.shape, name
+        error = fused.apart(found, wanted)
+        assert error < 2e-6, (name, error)
+
+    for channels, frames, bins in ((1, 3, 33), (2, 9, 129), (3, 1, 5)):
+        spectrum = torch.randn(2, channels, frames, bins, dtype=torch.complex64, generator=g)
+        grad = torch.randn(2, bins, frames, generator=g).mT  # as autograd hands it over
+        spectrum[0, :, 0, :3] = 0
+        magnitude = spectra.linked(spectrum, 0.37)
+        close(tritons.linked(spectrum, 0.37), magnitude, "linked")
+        found = tritons.pulled(spectrum, grad, magnitude, 0.37)
+        wanted = spectra.pulled(spectrum, grad, magnitude, 0.37)
+        close(torch.view_as_real(found), torch.view_as_real(wanted), "pulled")
+    for n_fft, hop, samples in ((64, 16, 257), (64, 32, 1000), (60, 15, 44), (16, 16, 100), (2048, 512, 3000)):
+        res = Resolution(n_fft, hop)
+        framed = torch.randn(2, 2, res.frames(samples), n_fft, generator=g)
+        window = spectra.hann(n_fft, torch.device("cpu"), torch.float32)
+        found = tritons.assembled(framed, window, 0.5, hop, samples)
+        close(found, spectra.assembled(framed, window, 0.5, hop, samples), "assembled")
+    for rows, more, width in ((30, 41, 11), (12, 12, 11), (17, 90, 6), (11, 200, 11), (5, 9, 1)):
+        s, a = torch.randn(2, rows, 7, generator=g), torch.randn(2, more, 7, generator=g)
+        row = torch.cat([s, a], 1)
+        row[:, 2:9] = 0  # silence has no direction
+        norms, products = kernel.squared_norms(row, width), s @ row.mT
+        u = torch.rand(2, rows - width + 1, generator=g)
+        w = torch.randn(2, rows + more - width + 1, generator=g)
+        exact = kernel.arc_rows(products.double(), norms.double(), u.double(), w.double(), width)
+        plain = kernel.arc_rows(products, norms, u, w, width)
+        for found, other, best in zip(tritons.arc_rows(products, norms, u, w, width), plain, exact, strict=True):
+            # the angle between a patch and itself is the root of what float32 rounds, in plain lines as well
+            assert fused.apart(found, best) < 2 * fused.apart(other, best) + 2e-6, "arc_rows"
+        close(tritons.diagonal_spread(plain[0], width), kernel.diagonal_spread(plain[0], width), "spread")
+
+
+def test_kernels_equal_their_plain_lines() -> None:
+    """Shapes that fill no block, silence, and gradients that lie in memory as autograd leaves them."""
+    pytest.importorskip("triton", reason="Triton comes with PyTorch for CUDA on Linux only")
+    env = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", INTERPRETED], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+Kernel = Callable[..., Tensor]
+
+
+@pytest.fixture
+def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[Kernel], dict[str, bool]]:
+    """Kernels are said to apply everywhere, and each is the one given; what has been found of them comes back."""
+
+    def use(kernel: Kernel) -> dict[str, bool]:
+        trusted: dict[str, bool] = {}
+        monkeypatch.setattr(fused, "_trusted", trusted)
+        monkeypatch.setattr(fused, "applies", lambda first: True)
+        monkeypatch.setattr(fused, "_kernel", lambda name: kernel)
+        return trusted
+
+    return use
+
+
+@fused.fused
+def doubled(x: Tensor) -> Tensor:
+    """Twice ``x``, in plain lines."""
+    return x + x
+
+
+def test_a_kernel_that_agrees_is_used_from_then_on(on_gpu: Callable[[Kernel], dict[str, bool]]) -> None:
+    """It is compared once."""
+    calls = []
+
+    def kernel(x: Tensor) -> Tensor:
+        calls.append(x)
+        return x * 2
+
+    trusted = on_gpu(kernel)
+    for k in range(3):
+        assert doubled(torch.full((2,), float(k))).tolist() == [2.0 * k, 2.0 * k]
+    assert trusted == {"doubled": True}
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda x: x * 2.01, lambda x: x[:1] * 2, lambda x: x * float("nan"), lambda x: x @ x @ x]
+)
+def test_a_kernel_that_errs_is_never_used(
+    wrong: Kernel, on_gpu: Callable[[Kernel], dict[str, bool]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Wrong numbers, a wrong shape, no number at all or an error: it is said once, and plain lines do the work."""
+    trusted = on_gpu(wrong)
+    for _ in range(2):
+        assert doubled(torch.ones(2, 3)).tolist() == [[2.0] * 3] * 2
+    assert trusted == {"doubled": False}
+    assert ["doubled" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_memory_that_ran_out_is_no_verdict(on_gpu: Callable[[Kernel], dict[str, bool]]) -> None:
+    """The kernel is compared the next time."""
+    answers = [torch.OutOfMemoryError("CUDA out of memory"), None]
+
+    def kernel(x: Tensor) -> Tensor:
+        if error := answers.pop(0):
+            raise error
+        return x * 2
+
+    trusted = on_gpu(kernel)
+    for found in ({}, {"doubled": True}):
+        assert doubled(torch.ones(1)).item() == 2
+        assert trusted == found
+
+
+def test_kernels_can_be_refused(on_gpu: Callable[[Kernel], dict[str, bool]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a word in the environment."""
+    monkeypatch.setenv("GRAMOPHONE_FUSED", "0")
+    trusted = on_gpu(lambda x: x * 2)
+    assert doubled(torch.ones(1)).item() == 2
+    assert trusted == {"doubled": False}
+
+
+def test_double_and_cpu_keep_their_plain_lines() -> None:
+    """Kernels are for float32 on a GPU only."""
+    assert not fused.applies(torch.ones(1))
+    assert not fused.applies(torch.ones(1, dtype=torch.float64, device="meta"))
