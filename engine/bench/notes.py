@@ -23,5 +23,10 @@ TRIED = (
         "products rounded as TF32 has them, emulated",
         "−65 to −76 dBFS apart in `standard`, as far as one bit in the stem takes it; off on GPUs, never run on one",
     ),
+    (
+        "on CUDA, spectra, their gradients and the kernel's rows as one Triton kernel each",
+        "by arithmetic a third of the bytes for the spectra, a twentieth for the kernel; never run on a GPU",
+    ),
+    ("on CUDA, an evaluation recorded as a graph", "one launch for some three hundred; never run on a GPU"),
     ("bfloat16 products", "same end with float32 sums; stalls with bfloat16 results"),
 )
