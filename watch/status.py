@@ -63,8 +63,9 @@ def lines(record: dict[str, Any]) -> list[str]:
     wide = min(_WIDEST, max((len(stem) for _, stem, _ in listed), default=0))
     for state, colour in _COLOURS.items():
         for _, stem, one in (row for row in listed if row[0] == state):
-            told = style(names.shown(_told(state, one)), dim=True)
-            out.append(f"{style(f'{state:7}', fg=colour)}  {stem:{wide}}  {told}".rstrip())
+            told = names.shown(_told(state, one))
+            end = f"{stem:{wide}}  {style(told, dim=True)}" if told else stem
+            out.append(f"{style(f'{state:7}', fg=colour)}  {end}")
         if (more := counts[state] - len(record[state])) > 0 and record[state]:
             out.append(f"{'':7}  … and {more} more; --all lists them")
     return out
