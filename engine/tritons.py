@@ -32,7 +32,7 @@ def linked(spectrum: Tensor, factor: float) -> Tensor:
     batch, channels, frames, bins = spectrum.shape
     out = torch.empty(batch, frames, bins, dtype=torch.float32, device=spectrum.device)
     grid = (triton.cdiv(out.numel(), _FLAT),)
-    parts = torch.view_as_real(spectrum)
+    parts = torch.view_as_real(spectrum.contiguous())
     _linked[grid](parts, out, factor, out.numel(), frames * bins, CHANNELS=channels, BLOCK=_FLAT)
     return out
 
@@ -53,10 +53,11 @@ def _pulled(spectrum, grad, magnitude, out, factor, tiny, numbers, plane, CHANNE
 def pulled(spectrum: Tensor, grad: Tensor, magnitude: Tensor, factor: float) -> Tensor:
     """``factor * grad / magnitude * X``, the gradient of `linked`: shaped and typed as ``spectrum``."""
     _, channels, frames, bins = spectrum.shape
-    out = torch.empty_like(spectrum)
+    out = torch.empty(spectrum.shape, dtype=spectrum.dtype, device=spectrum.device)
     tiny = torch.finfo(torch.float32).tiny ** 0.5
     grid = (triton.cdiv(magnitude.numel(), _FLAT),)
-    tensors = (torch.view_as_real(spectrum), grad.contiguous(), magnitude, torch.view_as_real(out))
+    parts, made = torch.view_as_real(spectrum.contiguous()), torch.view_as_real(out)
+    tensors = (parts, grad.contiguous(), magnitude.contiguous(), made)
     _pulled[grid](*tensors, factor, tiny, magnitude.numel(), frames * bins, CHANNELS=channels, BLOCK=_FLAT)
     return out
 
