@@ -32,15 +32,30 @@ def ordinary() -> "User":
         return User()
     if shutil.which("setpriv") is None:
         pytest.skip("tests run as root and there is no setpriv to become an ordinary user with")
-    plain = ("setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups")
+    # Side by side (pytest -n 2) each has a user of its own where it can be.
+    uid = _NOBODY - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    plain = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
     reads_all = (*plain, f"--inh-caps={_READ_ALL}", f"--ambient-caps={_READ_ALL}")
     for wrap in ((*plain, "--inh-caps=-all"), reads_all):
         # A second time from within: what starts the first may have kept a right that is gone by then.
         script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import soundfile, torch'], check=True)"
         probe = subprocess.run([*wrap, sys.executable, "-c", script], capture_output=True, check=False)
         if probe.returncode == 0:
-            return User(_NOBODY, wrap)
+            return User(uid, wrap)
     pytest.skip(f"an ordinary user cannot run {sys.executable}: {probe.stderr.decode()[-200:]}")
+
+
+@pytest.fixture(autouse=True)
+def company(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests side by side, but those marked ``alone``, which leave their user nothing to watch folders with."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    import fcntl
+
+    with (tmp_path_factory.getbasetemp().parent / "company.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -109,6 +109,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify is Linux's")
 def test_without_inotify_instances_it_is_looked_at(daemon: "Daemon", ordinary: "User") -> None:
     """When the same user has none left there is one warning, in the log and in the status, and stems are found."""
