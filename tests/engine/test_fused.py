@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,6 +68,35 @@ def test_kernels_equal_their_plain_lines() -> None:
     env = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", INTERPRETED], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+#: What is fixed when a kernel is built; of the rest these are places and numbers, and the others whole numbers.
+BUILT = {
+    "_linked": {"CHANNELS": 2, "BLOCK": 1024},
+    "_pulled": {"CHANNELS": 2, "BLOCK": 1024},
+    "_assembled": {"PARTS": 4, "BLOCK": 1024},
+    "_arc_rows": {"WIDTH": 11, "R": 16, "C": 64},
+    "_spread": {"WIDTH": 11, "BLOCK": 256},
+}
+PLACES = ["spectrum", "out", "grad", "magnitude", "framed", "window", "products", "norms", "u", "weights", "g", "sums"]
+TYPES = {**dict.fromkeys(PLACES, "*fp32"), **dict.fromkeys(("factor", "gain", "tiny"), "fp32")}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_kernels_can_be_built_for_gpus_of_all_ages(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's compiler and NVIDIA's assembler, which come with it, need no GPU: Turing, Ampere and Hopper."""
+    triton = pytest.importorskip("triton", reason="Triton comes with PyTorch for CUDA on Linux only")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from engine import tritons
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel, fixed = getattr(tritons, name), BUILT[name]
+    signature = {one: "constexpr" if one in fixed else TYPES.get(one, "i32") for one in kernel.arg_names}
+    source = ASTSource(kernel, signature, {(kernel.arg_names.index(one),): value for one, value in fixed.items()})
+    for capability in (75, 80, 90):
+        assert triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"]
 
 
 Kernel = Callable[..., Tensor]
