@@ -220,7 +220,7 @@ def _mistake(problem: Any, loc: Sequence[int | str], file: str) -> Mistake:
     model, info = _field(loc)
     if problem["type"] == "extra_forbidden":
         names = list(model.model_fields) if model else []
-        what = f"no such key here; expected one of {', '.join(names)}{nearest(str(loc[-1]), names)}"
+        what = "no such key here" + (nearest(str(loc[-1]), names) or f"; expected one of {', '.join(names)}")
         return Mistake(file, key_path(loc), what)
     allowed = next((m for m in info.metadata if isinstance(m, Allowed)), Allowed("another value")) if info else None
     words = allowed.words if allowed else "a table"

@@ -78,8 +78,8 @@ def test_a_whole_manifest_has_no_mistakes() -> None:
         ("tail_s = -0.1", "album.tail_s: found -0.1; expected a number of seconds from 0 to 60"),
         ('title = ""', "album.title: found ''; expected a text of 1 to 200 characters"),
         ("preset = 3", "album.preset: found 3; expected a preset like"),
-        ("amont = 1", "album.amont: no such key here; expected one of preset, amount"),
-        ("amont = 1", "did you mean 'amount'?"),
+        ("amont = 1", "album.amont: no such key here; did you mean 'amount'?"),
+        ("zzz = 1", "album.zzz: no such key here; expected one of preset, amount"),
         (
             "tail_s = 'atuo'",
             "album.tail_s: found 'atuo'; expected a number of seconds from 0 to 60, or \"auto\"",
