@@ -43,12 +43,19 @@ def _library() -> Path:
     return default_library().folder
 
 
+def _plugin_folders() -> list[Path]:
+    from render.pluginfiles import folders
+
+    return folders()
+
+
 def main() -> None:
     """Run the command line; the entry point of the console script."""
     # OpenMP's threads spin while they wait for one another, by default so long that another program on the same cores
     # makes a render fifteen times slower; this much costs nothing on idle ones.  Read once, when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     engine.cli.FOLDERS["preset library"] = _library
+    engine.cli.PLUGIN_FOLDERS[:] = [_plugin_folders]
     app(prog_name="gramophone")
 
 

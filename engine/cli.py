@@ -1,7 +1,7 @@
 """The ``doctor`` and ``bench`` commands, beside those of `engine.recipecli`. What weighs is imported inside them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Folders that the doctor looks at besides its own, by name: whoever composes the command line adds those it knows of.
 FOLDERS: dict[str, Callable[[], Path]] = {}
+#: What gives the folders that chains take plugins from.
+PLUGIN_FOLDERS: list[Callable[[], Iterable[Path]]] = []
 
 app = typer.Typer(
     name="engine",
@@ -42,7 +44,8 @@ def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:
         def step(line: str) -> None:
             err.print(line, style="dim", markup=False, soft_wrap=True)
 
-        report = examiner.examine({name: where() for name, where in FOLDERS.items()}, step)
+        plugins = [folder for found in PLUGIN_FOLDERS for folder in found()]
+        report = examiner.examine({name: where() for name, where in FOLDERS.items()}, step, plugins)
         if as_json:
             typer.echo(json.dumps(report.record(), indent=2, ensure_ascii=False))
         else:
@@ -189,8 +192,7 @@ def _facts(report: "Report") -> dict[str, list[tuple[str, str]]]:
         if test.render_s is not None
     ]
     plugins = [
-        (folder.kind, f"{folder.path}: {'not there' if folder.plugins is None else folder.plugins}")
-        for folder in report.plugins
+        (str(folder.path), "not there" if folder.plugins is None else str(folder.plugins)) for folder in report.plugins
     ]
     return {
         "Machine": machine,

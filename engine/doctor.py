@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,11 +100,15 @@ class Report:
         return {"ok": self.ok, **out}
 
 
-def examine(folders: Mapping[str, Path] | None = None, on_step: Callable[[str], None] = lambda line: None) -> Report:
+def examine(
+    folders: Mapping[str, Path] | None = None,
+    on_step: Callable[[str], None] = lambda line: None,
+    plugins: Iterable[Path] = (),
+) -> Report:
     """Look at everything.
 
     ``folders`` are places that have to be writable besides the folder for temporary files and the current one; one
-    that is not there yet is judged by the nearest folder above it.
+    that is not there yet is judged by the nearest folder above it.  ``plugins`` are where plugins are looked for.
     """
     on_step("versions and folders")
     versions = _versions()
@@ -143,7 +147,7 @@ def examine(folders: Mapping[str, Path] | None = None, on_step: Callable[[str], 
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         versions=versions,
         folders=looked,
-        plugins=tuple(system.plugin_folders()),
+        plugins=tuple(system.plugin_folders(plugins)),
         selftests=tuple(tests),
         checks=tuple(checks),
     )

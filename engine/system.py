@@ -6,12 +6,12 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-_BUNDLES = {"VST3": ".vst3", "AU": ".component", "LV2": ".lv2"}
+_BUNDLES = (".vst3", ".component")
 _DEPTH = 3  # folders of a vendor within folders of plugins
 
 
@@ -25,9 +25,8 @@ class Ram:
 
 @dataclass(frozen=True)
 class PluginFolder:
-    """A place where plugins of a ``kind`` are looked for, and how many lie there; None where there is no folder."""
+    """A place where plugins are looked for, and how many lie there; None where there is no folder."""
 
-    kind: str
     path: Path
     plugins: int | None
 
@@ -75,46 +74,20 @@ def nvidia() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
-def plugin_folders(
-    name: str = sys.platform, environ: Mapping[str, str] | None = None, home: Path | None = None
-) -> list[PluginFolder]:
-    """Where plugins of the system ``name`` (as `sys.platform` calls it) are installed by custom."""
-    environ = os.environ if environ is None else environ
-    home = home or Path.home()
-    if name == "darwin":
-        shared, own = Path("/Library/Audio/Plug-Ins"), home / "Library/Audio/Plug-Ins"
-        kinds = {"VST3": "VST3", "AU": "Components", "LV2": "LV2"}
-        found = [(kind, root / folder) for kind, folder in kinds.items() for root in (shared, own)]
-    elif name == "win32":
-        common = Path(environ.get("COMMONPROGRAMFILES", r"C:\Program Files\Common Files"))
-        local = Path(environ.get("LOCALAPPDATA", home / "AppData/Local"))
-        roaming = Path(environ.get("APPDATA", home / "AppData/Roaming"))
-        found = [
-            ("VST3", common / "VST3"),
-            ("VST3", local / "Programs/Common/VST3"),
-            ("LV2", common / "LV2"),
-            ("LV2", roaming / "LV2"),
-        ]
-    else:
-        roots = (home, Path("/usr/lib"), Path("/usr/local/lib"))
-        found = [
-            (kind, root / (f".{kind.lower()}" if root == home else kind.lower()))
-            for kind in ("VST3", "LV2")
-            for root in roots
-        ]
-    named = [("LV2", Path(part)) for part in environ.get("LV2_PATH", "").split(os.pathsep) if part]
-    return [PluginFolder(kind, path, _plugins(path, _BUNDLES[kind])) for kind, path in dict.fromkeys(found + named)]
+def plugin_folders(folders: Iterable[Path]) -> list[PluginFolder]:
+    """How many plugins lie in each of ``folders``."""
+    return [PluginFolder(folder, _plugins(folder)) for folder in folders]
 
 
-def _plugins(folder: Path, suffix: str) -> int | None:
+def _plugins(folder: Path) -> int | None:
     """How many plugins lie in ``folder`` or in a vendor's folder in it; a bundle is one, whatever is in it."""
     if not folder.is_dir():
         return None
     count = 0
     for where, folders, files in os.walk(folder):
-        count += sum(name.lower().endswith(suffix) for name in folders + files)
+        count += sum(name.lower().endswith(_BUNDLES) for name in folders + files)
         deep = len(Path(where).relative_to(folder).parts) + 1 >= _DEPTH
-        folders[:] = [] if deep else [name for name in folders if not name.lower().endswith(suffix)]
+        folders[:] = [] if deep else [name for name in folders if not name.lower().endswith(_BUNDLES)]
     return count
 
 

@@ -38,7 +38,7 @@ def report() -> Report:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(doctor, "_gpus", lambda torch: ())
         patch.setattr(system, "nvidia", lambda: False)
-        return doctor.examine()
+        return doctor.examine(plugins=[Path("/nowhere/vst3")])
 
 
 def _failed(report: Report) -> dict[str, str]:
@@ -142,7 +142,7 @@ print(json.dumps([record["versions"]["libsndfile"], record["selftests"]]))
 def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where torch is not there or is broken, that is one check with its remedy, and the rest is still told."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    found = doctor.examine()
+    found = doctor.examine(plugins=[Path("/nowhere/vst3")])
     assert _failed(found)["torch"].endswith("python -m pip install torch torchaudio")
     assert (found.auto, found.threads, found.selftests) == (None, None, ())
     assert found.plugins
@@ -258,38 +258,24 @@ def test_plugins_are_counted(tmp_path: Path) -> None:
     (bundle / "Hall.vst3").write_bytes(b"")
     (folder / "Single.VST3").write_bytes(b"")
     (folder / "readme.txt").write_bytes(b"")
-    more = tmp_path / "more"
-    (more / "reverb.lv2").mkdir(parents=True)
-    found = system.plugin_folders("linux", {"LV2_PATH": str(more)}, tmp_path)
-    counts = {(one.kind, one.path): one.plugins for one in found}
-    assert counts["VST3", folder] == 2
-    assert counts["LV2", more] == 1
-    assert counts["LV2", tmp_path / ".lv2"] is None
-
-
-@pytest.mark.parametrize(
-    ("name", "kinds", "part"),
-    [
-        ("linux", {"VST3", "LV2"}, "vst3"),
-        ("darwin", {"VST3", "AU", "LV2"}, "Components"),
-        ("win32", {"VST3", "LV2"}, "VST3"),
-    ],
-)
-def test_every_system_has_its_plugin_folders(name: str, kinds: set[str], part: str, tmp_path: Path) -> None:
-    """Audio Units are Apple's alone; each system's own folder and the one that all share are both looked at."""
-    found = system.plugin_folders(name, {}, tmp_path)
-    assert {one.kind for one in found} == kinds
-    assert any(part in str(one.path) for one in found)
-    assert any(one.path.is_relative_to(tmp_path) for one in found)
-    assert len({(one.kind, one.path) for one in found}) == len(found)
+    (folder / "Echo.component").mkdir()
+    found = system.plugin_folders([folder, tmp_path / "none"])
+    assert [(one.path, one.plugins) for one in found] == [(folder, 3), (tmp_path / "none", None)]
 
 
 def test_the_command_says_it_all(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tables hold versions, devices, plugins and checks; all well is exit code 0, and progress is on stderr."""
-    monkeypatch.setattr(doctor, "examine", lambda folders, on_step: on_step("self-test: cpu") or report)
+    monkeypatch.setattr(doctor, "examine", lambda folders, on_step, plugins: on_step("self-test: cpu") or report)
     result = CliRunner().invoke(gramophone.app, ["doctor"])
     assert result.exit_code == 0
-    for words in (report.processor, "soundfile", "VST3", "--device auto", "self-test on cpu", "times real time"):
+    for words in (
+        report.processor,
+        "soundfile",
+        str(Path("/nowhere/vst3")),
+        "--device auto",
+        "self-test on cpu",
+        "times real time",
+    ):
         assert words in result.stdout
     assert result.stderr == "self-test: cpu\n"
 
@@ -297,7 +283,7 @@ def test_the_command_says_it_all(report: Report, monkeypatch: pytest.MonkeyPatch
 def test_what_is_not_well_is_exit_code_1(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed check is marked, with its remedy on a line of its own; the JSON says the same."""
     ill = replace(report, checks=(*report.checks, doctor.Check("memory", "[none] free", "buy some")))
-    monkeypatch.setattr(doctor, "examine", lambda folders, on_step: ill)
+    monkeypatch.setattr(doctor, "examine", lambda folders, on_step, plugins: ill)
     result = CliRunner().invoke(gramophone.app, ["doctor"])
     assert result.exit_code == 1
     lines = [line.split() for line in result.stdout.splitlines()]
@@ -310,6 +296,15 @@ def test_what_is_not_well_is_exit_code_1(report: Report, monkeypatch: pytest.Mon
     assert record["checks"][-1] == {"name": "memory", "found": "[none] free", "remedy": "buy some", "ok": False}
     assert record["selftests"][0]["real_time"] == report.selftests[0].real_time
     assert record["versions"] == report.versions
+
+
+def test_a_render_s_plugin_folders_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
+    """The command line's own doctor counts where chains take plugin files from, the variable's folders first."""
+    (tmp_path / "Hall.vst3").mkdir()
+    monkeypatch.setenv("GRAMOPHONE_PLUGIN_PATH", str(tmp_path))
+    monkeypatch.setattr(engine.cli, "PLUGIN_FOLDERS", [gramophone._plugin_folders])
+    record = json.loads(CliRunner().invoke(gramophone.app, ["doctor", "--json"]).stdout)
+    assert record["plugins"][0] == {"path": str(tmp_path), "plugins": 1}
 
 
 def test_others_may_name_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
