@@ -10,15 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import fused, kernel, spectra
+from engine import fused, kernel, material, spectra
 from engine.spectra import Resolution
+from engine.style import Settings, learn, restyle
 
-INTERPRETED = """
-import sys
-sys.path.insert(0, "tests/engine")
-import test_fused
-test_fused.compare()
-"""
+HERE = str(Path(__file__).parent)
 
 
 def compare() -> None:
@@ -62,11 +58,29 @@ def compare() -> None:
         close(tritons.diagonal_spread(plain[0], width), kernel.diagonal_spread(plain[0], width), "spread")
 
 
-def test_kernels_equal_their_plain_lines() -> None:
-    """Shapes that fill no block, silence, and gradients that lie in memory as autograd leaves them."""
+def render() -> None:
+    """A draft in which kernels do all that they can, against one in plain lines; in the same process as `compare`."""
+    rate = 22050
+    stem, style = (torch.from_numpy(material.make(name, seconds=0.4, rate=rate)) for name in ("riff", "organ"))
+    target = learn([style], rate)
+    plain = restyle(stem, rate, target, Settings(quality="draft", device="cpu"))
+    assert fused._trusted == {}
+    fused.applies = lambda first: first.dtype in (torch.float32, torch.complex64)
+    styled = restyle(stem, rate, target, Settings(quality="draft", device="cpu"))
+    names = ("linked", "pulled", "assembled", "arc_rows", "diagonal_spread")
+    assert fused._trusted == dict.fromkeys(sorted(names), True) == dict(sorted(fused._trusted.items()))
+    assert not torch.equal(styled, plain)
+    apart = float((styled - plain).norm() / (plain - stem).norm())
+    assert apart < 0.01, apart  # of the change: each of eight evaluations takes the last one's rounding further
+
+
+@pytest.mark.parametrize("name", ["compare", "render"])
+def test_kernels_equal_their_plain_lines(name: str) -> None:
+    """Shapes that fill no block, silence, and gradients that lie in memory as autograd leaves them; and a render."""
     pytest.importorskip("triton", reason="Triton comes with PyTorch for CUDA on Linux only")
     env = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", INTERPRETED], env=env, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-c", f"import sys; sys.path.insert(0, {HERE!r}); import test_fused as t; t.{name}()"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
