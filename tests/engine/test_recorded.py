@@ -1,11 +1,16 @@
 """Recorded objectives: a recorder without a GPU, which does again what it was shown and writes over what it gave."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from engine import lbfgs, recorded
+from engine import lbfgs, material, recorded
 from engine.lbfgs import Objective
+from engine.style import Settings, learn, restyle
 
 
 class Tape:
@@ -108,3 +113,42 @@ def test_a_cpu_has_nothing_to_record() -> None:
     for _ in range(3):
         assert torch.equal(one(x)[1], bowl(x)[1])
     assert one._recording is None
+
+
+class Launches(TorchDispatchMode):
+    """Every operation with the shapes it takes; one that needs a number, or a place, from the device is an error."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.made: list[tuple[Any, ...]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note the operation and do it."""
+        flat = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        assert str(func) not in ("aten._local_scalar_dense.default", "aten.nonzero.default", "aten.equal.default")
+        assert not any(one.dtype == torch.bool for one in flat) or "index" not in str(func)
+        self.made.append((str(func), *(tuple(one.shape) for one in flat)))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("quality", "amount"), [("draft", 1.0), ("draft", 0.5), ("standard", 1.0), ("standard", 0.5)])
+def test_evaluations_can_be_recorded(quality: str, amount: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each launches the same, whatever the numbers are, and none waits for a number: what a graph asks for."""
+    seen: list[list[tuple[Any, ...]]] = []
+
+    def watched(objective: Objective) -> Objective:
+        def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+            with Launches() as launches:
+                found = objective(x)
+            seen.append(launches.made)
+            return found
+
+        return evaluate
+
+    monkeypatch.setattr("engine.draft.Recorded", watched)
+    monkeypatch.setattr("engine.methods.kernel.Recorded", watched)
+    stem, style = (torch.from_numpy(material.make(name, seconds=0.4, rate=44100)) for name in ("riff", "organ"))
+    restyle(stem, 44100, learn([style], 44100), Settings(quality=quality, amount=amount, device="cpu"))
+    assert len(seen) > 5
+    assert len(seen[0]) > 50
+    assert all(one == seen[1] for one in seen[2:])  # the first may still fill caches, and is never recorded
