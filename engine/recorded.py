@@ -1,9 +1,9 @@
 """An objective whose launches a CUDA GPU records once and then replays: what a small batch mostly waits for.
 
-An evaluation is some three hundred launches, which a CPU needs several milliseconds to send; a graph of them takes one
-(`torch.cuda.CUDAGraph`).  The first evaluation runs as it is and counts, so that kernels are built and FFT plans made;
-the second is recorded.  What a recording gives is compared with the objective itself the first time in a process, and
-recording is given up where it fails or differs: everything then goes on as it is, launch by launch.
+An evaluation is two hundred launches in `draft`, six hundred in `standard`, which a CPU needs milliseconds to send; a
+graph of them is one (`torch.cuda.CUDAGraph`).  The first evaluation runs as it is and counts, so that kernels are built
+and FFT plans made; the second is recorded.  What a recording gives is compared with the objective itself the first time
+in a process, and recording is given up where it fails or differs: everything then goes on as it is, launch by launch.
 ``GRAMOPHONE_GRAPHS=0`` does not record at all.
 """
 
