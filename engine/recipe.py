@@ -163,6 +163,28 @@ class Keeper:
     weight: float | Given = 1.0
 
 
+#: How many of a recipe's iterations each quality takes.
+PACE: Mapping[str, float] = {"draft": 0.25, "standard": 1.0, "fine": 2.5}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """About what a recipe takes of one core, for sound at 22 050 Hz and with the parameters it has by default.
+
+    Seconds for each evaluation of ten seconds of sound, or for every second of it; ``more`` is what else is to be said.
+    """
+
+    evaluation_s: float = 0.0
+    second_s: float = 0.0
+    more: str = ""
+
+    def __str__(self) -> str:
+        if self.evaluation_s:
+            return f"about {self.evaluation_s:g} s of one core for each evaluation of ten seconds{self.more}"
+        took = f"{self.second_s:g} s" if self.second_s >= 0.1 else f"{1000 * self.second_s:g} ms"
+        return f"about {took} of one core for a second{self.more}"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One method of style transfer under one name.
@@ -187,7 +209,7 @@ class Recipe:
     words: tuple[str, ...] = ()
     equations: str = ""
     figure: str = ""
-    cost: str = ""
+    cost: Cost = Cost()
     device: str = "any"
     weights: str = "none"
     blends: str = ""
@@ -222,6 +244,16 @@ class Recipe:
                 there = f"there are: {', '.join(known)}" if known else "it has none"
                 raise RecipeError(f"recipe {self.name!r} has no parameter {name!r}{hint} ({there})")
         return {name: param.check(name, params.get(name, param.default)) for name, param in known.items()}
+
+    def work_s(self, params: Mapping[str, Any], quality: str) -> float:
+        """About how many seconds of one core a second of sound takes; see `Cost`."""
+        values = self.defaults | dict(params)
+        filters = float(values["filters"]) / self.defaults["filters"] if "filters" in self.defaults else 1.0
+        wish = self.solver.options.get("iterations") if self.solver else None
+        if wish is None:
+            return self.cost.second_s * filters
+        asked, usual = (float(wish.value(v) if isinstance(wish, Given) else wish) for v in (values, self.defaults))
+        return PACE[quality] * filters * (self.cost.second_s * asked / usual + self.cost.evaluation_s / 10 * asked)
 
     @property
     def defaults(self) -> dict[str, Any]:

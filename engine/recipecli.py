@@ -132,7 +132,7 @@ def _record(recipe: "Recipe") -> dict[str, Any]:
         "parts": list(recipe.parts),
         "weights": recipe.weights,
         "device": recipe.device,
-        "cost": recipe.cost,
+        "cost": str(recipe.cost),
         "equations": recipe.equations,
         "figure": recipe.figure,
         "blends": not recipe.blends,
@@ -146,7 +146,7 @@ def _record(recipe: "Recipe") -> dict[str, Any]:
 def _facts(recipe: "Recipe") -> list[tuple[str, str]]:
     facts = [("what", recipe.title), ("source", recipe.source), ("when to use it", recipe.use)]
     facts += [("" if number else "parts", part) for number, part in enumerate(recipe.parts)]
-    facts += [("weights", recipe.weights), ("device", recipe.device), ("cost", recipe.cost)]
+    facts += [("weights", recipe.weights), ("device", recipe.device), ("cost", str(recipe.cost))]
     return [(label, words) for label, words in facts if words]
 
 

@@ -92,12 +92,13 @@ def load(path: Path) -> Preset:
     """The preset in the file at ``path``, every byte of its tensors checked against its card.
 
     Raises `PresetError`, and nothing else, for a file that is missing, truncated, corrupt, of another format,
-    made with an unknown recipe or holding a number that is not finite.
+    made with an unknown recipe or parameters out of its range, or holding a number that is not finite.
     """
     try:
         header, blob = tensorfile.read(path)
         card = cards.verified(header, blob)
-        recipes.find(card.recipe)
+        recipe = recipes.find(card.recipe)
+        recipe.check({name: value for name, value in card.params.items() if name in recipe.choices})
         tensors = dict(sorted(safetensors.torch.load(blob).items()))  # the reader's own order is another every time
     except PresetError as error:
         raise PresetError(f"{path} {error}") from error

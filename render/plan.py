@@ -108,7 +108,7 @@ class Job:
             channels=self.info.channels,
             quality=self.settings.quality,
             device=device.pick(self.settings.device).type,
-            styled=self.styled,
+            card=self.preset.card if self.preset is not None and self.styled else None,
             times=len(self.amounts),
         )
 

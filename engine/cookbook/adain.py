@@ -1,6 +1,6 @@
 """Huang & Belongie 2017 on log bins, where no network is needed."""
 
-from engine.recipe import Part, Recipe
+from engine.recipe import Cost, Part, Recipe
 
 RECIPE = Recipe(
     name="adain",
@@ -10,5 +10,5 @@ RECIPE = Recipe(
     solver=Part("mapped", representation=Part("log-magnitude"), move=Part("adain")),
     equations="σₛ (x − μ) / σ + μₛ for each bin over time (eq. 8), on log(1 + a) of the linked magnitude a",
     figure="the mean and deviation of every bin are the style's, to 1e-4",
-    cost="some 10 ms of one core for a second",
+    cost=Cost(second_s=0.01),
 )

@@ -1,6 +1,6 @@
 """Caracalla & Roebel 2020: the same statistics of real and imaginary parts, which know phase."""
 
-from engine.recipe import Choice, Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import Choice, Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("real-imaginary", n_fft=512, overlap=4)
 _SIZES = ((101, 2), (53, 3), (11, 5), (3, 3), (5, 5), (11, 11), (19, 19), (27, 27))
@@ -24,6 +24,6 @@ RECIPE = Recipe(
     solver=Part("waveform", iterations=Given("iterations"), history=25, start=Given("start"), precondition=False),
     equations="2·sigmoid(30·[Re X, Im X]/peak) − 1; mean over sizes of ‖H(x) − H(s)‖² / ‖H(s)‖²",
     figure="preferred by listeners over earlier parametric methods; its authors give no number of weights",
-    cost="about 40 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=40),
     device="a GPU, or fewer filters",
 )

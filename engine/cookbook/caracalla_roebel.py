@@ -4,7 +4,7 @@ How their log spectrogram is compressed is not known.  With log(1 + 1000·a), as
 decides and descent on the waveform stays at 0.7 of where it began; with log(1 + a) it falls a hundredfold.
 """
 
-from engine.recipe import Choice, Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import Choice, Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("log-magnitude", n_fft=512, overlap=2)
 _FEATURES = Part("planes", filters=Given("filters"))
@@ -27,6 +27,6 @@ RECIPE = Recipe(
     solver=Part("waveform", iterations=Given("iterations"), history=25, start=Given("start"), precondition=False),
     equations="mean over sizes of ‖H(x) − H(s)‖² / ‖H(s)‖², H = F Fᵀ / T for each frequency",
     figure="262,144 weights",
-    cost="about 15 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=15),
     device="a GPU, or fewer filters",
 )

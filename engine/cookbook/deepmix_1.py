@@ -1,6 +1,6 @@
 """DeepMix's one-layer network: Ulyanov's, its losses divided by the square of the number of filters."""
 
-from engine.recipe import Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("log-magnitude", n_fft=2048)
 _FEATURES = Part("random", filters=Given("filters"), width=Given("width"))
@@ -25,5 +25,5 @@ RECIPE = Recipe(
     rendering=Part("griffin-lim", steps=Given("griffin_lim")),
     equations="Ulyanov's loss over F²: Gram matrices of relu(w * log(1+a)), plus alpha times the features' own",
     figure="final loss falls with F (its table: 8.8 times from 1024 to 4096 filters) and hardly depends on the width",
-    cost="about 0.7 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=0.7),
 )

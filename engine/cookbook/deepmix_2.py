@@ -1,6 +1,6 @@
 """DeepMix's two-layer network; the second layer's shape is not given and taken to be the first one's."""
 
-from engine.recipe import YES_NO, Choice, Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import YES_NO, Choice, Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("log-magnitude", n_fft=2048)
 _FEATURES = Part("random", filters=Given("filters"), width=Given("width"), layers=2, all_layers=Given("both_layers"))
@@ -26,6 +26,6 @@ RECIPE = Recipe(
     rendering=Part("griffin-lim", steps=Given("griffin_lim")),
     equations="Gram matrices of the second layer's features, plus alpha times the features' own",
     figure="its four runs of 2048 filters end 6 % apart",
-    cost="about 2 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=2),
     device="any; a GPU for more than a few seconds",
 )

@@ -5,7 +5,7 @@ spectrograms are clamped to 0…1 at every step, which cuts what is louder (2 % 
 that, and is off.  Both sides may have any length, as Gram matrices are means.
 """
 
-from engine.recipe import YES_NO, Choice, Given, Part, Recipe, Term, Whole
+from engine.recipe import YES_NO, Choice, Cost, Given, Part, Recipe, Term, Whole
 
 RECIPE = Recipe(
     name="dipani",
@@ -30,5 +30,5 @@ RECIPE = Recipe(
     rendering=Part("griffin-lim", steps=Given("griffin_lim")),
     equations="mean squared difference of Gram matrices of w * log(1+a) + b; their limit is kernel-linear",
     figure="12,599,296 parameters; clamped, the loud bins are gone",
-    cost="about 0.5 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=0.5),
 )

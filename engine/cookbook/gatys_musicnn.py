@@ -1,6 +1,6 @@
 """Gatys, Ecker & Bethge's style transfer with a network that was trained on music."""
 
-from engine.recipe import Choice, Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import Choice, Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("log-mel")
 _FEATURES = Part("musicnn", weights=Given("weights"))
@@ -33,6 +33,6 @@ RECIPE = Recipe(
     solver=Part("waveform", iterations=Given("iterations")),
     equations="mean over layers of ‖G(x) − G(s)‖² / ‖G(s)‖², G = F Fᵀ / positions, and ‖F(x) − F(c)‖² / ‖F(c)‖²",
     figure="594,180 weights without the tagger's last layer; nobody has published a transfer with them",
-    cost="about 0.4 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=0.4),
     weights="musicnn-msd",
 )

@@ -1,6 +1,6 @@
 """Gatys, Ecker & Bethge's style transfer with VGG-16, a spectrogram for the picture."""
 
-from engine.recipe import Choice, Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import Choice, Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("decibels", bands=Given("bands"))
 _FEATURES = Part("vgg", depth=16, weights=Given("weights"), pool=Given("pool"))
@@ -32,7 +32,7 @@ RECIPE = Recipe(
     rendering=Part("content-phase"),
     equations="mean over layers of ‖G(x) − G(s)‖² / ‖G(s)‖², G = F Fᵀ / positions, and ‖F(x) − F(c)‖² / ‖F(c)‖²",
     figure="14,714,688 weights of its convolutions; its sources report no loss and call the result noise",
-    cost="about 0.7 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=0.7),
     device="a GPU, or patience",
     weights="vgg16",
 )

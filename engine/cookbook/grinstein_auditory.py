@@ -1,6 +1,6 @@
 """McDermott & Simoncelli's texture statistics as Grinstein et al. 2018 use them: from the stem, style alone."""
 
-from engine.recipe import Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("waveform")
 _COCHLEA = Part("cochlea", bands=Given("bands"))
@@ -29,5 +29,5 @@ RECIPE = Recipe(
     solver=Part("waveform", iterations=Given("iterations")),
     equations="for each block ‖S(x) − S(s)‖² / ‖S(s)‖² over its value at the stem; from the stem, no content term",
     figure="Grinstein et al.: of four models the best local texture",
-    cost="about 0.12 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=0.12),
 )

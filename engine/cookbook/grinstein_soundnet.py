@@ -1,6 +1,6 @@
 """Grinstein et al. 2018 with SoundNet: the style's statistics alone, started at the stem."""
 
-from engine.recipe import Choice, Given, Part, Recipe, Term, Whole
+from engine.recipe import Choice, Cost, Given, Part, Recipe, Term, Whole
 
 _VIEW = Part("resampled", rate_hz=22050, scale=256.0)
 _FEATURES = Part("soundnet", weights=Given("weights"))
@@ -18,6 +18,6 @@ RECIPE = Recipe(
     solver=Part("waveform", iterations=Given("iterations"), precondition=False),
     equations="mean over layers of ‖G(x) − G(s)‖² / ‖G(s)‖², G = F Fᵀ / positions; from the stem",
     figure="14,356,777 weights and heads; its source reports no loss",
-    cost="about 0.2 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=0.2),
     weights="soundnet",
 )

@@ -1,6 +1,6 @@
 """Histogram matching of every bin over time."""
 
-from engine.recipe import Part, Recipe
+from engine.recipe import Cost, Part, Recipe
 
 RECIPE = Recipe(
     name="histogram",
@@ -10,5 +10,5 @@ RECIPE = Recipe(
     solver=Part("mapped", representation=Part("log-magnitude"), move=Part("histogram")),
     equations="y = Q_s(rank of x) for each bin over time",
     figure="every quantile of every bin is the style's",
-    cost="some 20 ms of one core for a second",
+    cost=Cost(second_s=0.02),
 )

@@ -4,7 +4,7 @@ Ours divides by the number of frames and by the style's own size, where the publ
 the style to the stem's length, and L-BFGS no learning rate.
 """
 
-from engine.recipe import Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("log-magnitude", n_fft=2048, overlap=8, compression=1000.0)
 _FEATURES = Part("planes", filters=Given("filters"), spread=0.0, joint=True)
@@ -28,6 +28,6 @@ RECIPE = Recipe(
     rendering=Part("griffin-lim", steps=Given("griffin_lim")),
     equations="H[y] = F_y F_yᵀ over all sizes at once; ‖H(x) − H(s)‖² / ‖H(s)‖² plus alpha times the features' own",
     figure="65,792 parameters; H holds 1025 × 256 × 256 numbers",
-    cost="about 15 s of one core for each evaluation of ten seconds, and 8 GB",
+    cost=Cost(evaluation_s=15, more=", and 8 GB"),
     device="a GPU, or fewer filters",
 )

@@ -1,7 +1,7 @@
 """DeepMix's two layers with infinitely many filters each: the arc-cosine kernel of an arc-cosine kernel."""
 
 from engine.cookbook.kept import KEEP, KEEPERS
-from engine.recipe import Given, Part, Recipe, Term, Whole
+from engine.recipe import Cost, Given, Part, Recipe, Term, Whole
 
 RECIPE = Recipe(
     name="kernel-2layer",
@@ -25,5 +25,5 @@ RECIPE = Recipe(
     solver=Part("waveform", iterations=Given("iterations")),
     equations="κ₂ = κ(Σ₂), Σ₂[t, s] = mean over τ of κ(t + τ, s + τ); squared MMD with κ₂²",
     figure="the mean over networks of the off-diagonal Gram distance tends to this limit, within 1 %",
-    cost="about 9 s of one core for ten seconds",
+    cost=Cost(second_s=0.9),
 )

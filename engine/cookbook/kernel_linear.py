@@ -1,7 +1,7 @@
 """Dipani's linear network with infinitely many filters: second moments of patches, without a filter."""
 
 from engine.cookbook.kept import KEEP, KEEPERS
-from engine.recipe import Given, Part, Recipe, Term, Whole
+from engine.recipe import Cost, Given, Part, Recipe, Term, Whole
 
 RECIPE = Recipe(
     name="kernel-linear",
@@ -25,5 +25,5 @@ RECIPE = Recipe(
     solver=Part("waveform", iterations=Given("iterations")),
     equations="‖M_x − M_s‖² of the mean patch products M = E p pᵀ, through frame-frame products",
     figure="the mean over networks of the off-diagonal Gram distance is this limit, within 1 %",
-    cost="about 6 s of one core for ten seconds",
+    cost=Cost(second_s=0.6),
 )

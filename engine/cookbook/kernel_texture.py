@@ -1,7 +1,7 @@
 """Caracalla & Roebel's texture statistics with infinitely many filters: an MMD for each row of the spectrum."""
 
 from engine.cookbook.kept import KEEP, KEEPERS
-from engine.recipe import Given, Part, Recipe, Term, Whole
+from engine.recipe import Cost, Given, Part, Recipe, Term, Whole
 
 _VIEW = Part("log-magnitude", n_fft=2048)
 
@@ -32,5 +32,5 @@ RECIPE = Recipe(
     solver=Part("waveform", iterations=Given("iterations")),
     equations="products of square patches around each row, then κ and a squared MMD of that row",
     figure="the mean over networks of the off-diagonal distance of H tends to this limit, within 1 %",
-    cost="about a minute of one core for ten seconds",
+    cost=Cost(second_s=2.5),
 )

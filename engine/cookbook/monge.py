@@ -1,6 +1,6 @@
 """The Gaussian Monge map on log bins: the covariance of the style at the least displacement."""
 
-from engine.recipe import Given, Part, Real, Recipe, Whole
+from engine.recipe import Cost, Given, Part, Real, Recipe, Whole
 
 RECIPE = Recipe(
     name="monge",
@@ -18,5 +18,5 @@ RECIPE = Recipe(
     ),
     equations="T = C^-½ (C^½ S C^½)^½ C^-½, y = T (x − μ) + μₛ",
     figure="with shrink 0 mean and covariance are the style's, to 1e-4, at no more displacement than wct",
-    cost="some 20 ms of one core for a second",
+    cost=Cost(second_s=0.02),
 )

@@ -1,6 +1,6 @@
 """Driedger, Prätzlich & Müller 2015, 'Let it Bee': the stem rebuilt from frames of the style."""
 
-from engine.recipe import Given, Part, Recipe, Whole
+from engine.recipe import Cost, Given, Part, Recipe, Whole
 
 RECIPE = Recipe(
     name="mosaic",
@@ -27,5 +27,5 @@ RECIPE = Recipe(
     "divergence is convex in H and has a floor that the style's frames set, often half of where it starts",
     blends="frames of all styles would lie side by side, and nothing in them knows of shares; learn one preset from "
     "several references instead",
-    cost="about 0.04 s of one core for a second",
+    cost=Cost(second_s=0.04),
 )

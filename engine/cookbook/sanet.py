@@ -1,6 +1,6 @@
 """Park & Lee 2019 without the weights nobody gives: frames of the style that resemble those of the stem."""
 
-from engine.recipe import Given, Part, Real, Recipe, Whole
+from engine.recipe import Cost, Given, Part, Real, Recipe, Whole
 
 RECIPE = Recipe(
     name="sanet",
@@ -19,5 +19,5 @@ RECIPE = Recipe(
     ),
     equations="F + W Σⱼ softmax(f(F̄)ᵀ g(F̄ₛ))ⱼ h(Fₛ)ⱼ with f = g = h = 1 on normalised patches",
     figure="none without the trained weights; a style among its own frames finds itself",
-    cost="some 20 ms of one core for a second",
+    cost=Cost(second_s=0.02),
 )

@@ -1,6 +1,6 @@
 """Optimal transport bin by bin and a Monge map in few directions: the instant preview."""
 
-from engine.recipe import Given, Part, Real, Recipe, Whole
+from engine.recipe import Cost, Given, Part, Real, Recipe, Whole
 
 RECIPE = Recipe(
     name="transport",
@@ -18,5 +18,5 @@ RECIPE = Recipe(
     ),
     equations="y = Q_s(rank of x) for each bin, then C^-½ (C^½ S C^½)^½ C^-½ of what correlations are left",
     figure="at least a hundred times real time on one core",
-    cost="less than 10 ms of one core for a second",
+    cost=Cost(second_s=0.01),
 )

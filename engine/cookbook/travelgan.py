@@ -1,6 +1,6 @@
 """Amodio & Krishnaswamy 2019 on mel spectrograms: a generator between two sets of sounds, played at once."""
 
-from engine.recipe import YES_NO, Choice, Recipe, Whole
+from engine.recipe import YES_NO, Choice, Cost, Recipe, Whole
 
 RECIPE = Recipe(
     name="travelgan",
@@ -22,6 +22,6 @@ RECIPE = Recipe(
     equations="½ (relu(1 − D(b)) + relu(1 + D(G(a)))); mean (t − t')² − cos(t, t') with t = S(a₁) − S(a₃); "
     "relu(2 − |t|)²; ½ |b − G(b)|",
     figure="generator 2,856,705 numbers, siamese 1,838,976, critic 4,425,218; no quality is claimed at its source",
-    cost="some 10 ms of one core for a second, once it is trained",
+    cost=Cost(second_s=0.01, more=", once it is trained"),
     trained=True,
 )

@@ -1,6 +1,6 @@
 """Verma & Smith 2018: Gram matrices, and the energy envelopes that they lack."""
 
-from engine.recipe import Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("log-magnitude", n_fft=705, overlap=4)
 _ROWS = Part("identity", rows=True)
@@ -29,6 +29,6 @@ RECIPE = Recipe(
     solver=Part("waveform", iterations=Given("iterations")),
     equations="α Lc + β Ls + γ Le + δ Lt; envelopes: mean S² over time, and over frequency, in log over their peak",
     figure="its authors give no number, and no weights of α, β, γ, δ",
-    cost="about 0.4 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=0.4),
     weights="none: a random stack of 3 × 3 filters stands in for their AlexNet, whose weights are not public",
 )

@@ -1,6 +1,6 @@
 """Kanak's transfer with the feature extractor of wav2vec2, without what made noise of it."""
 
-from engine.recipe import Choice, Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import Choice, Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("resampled", rate_hz=16000, scale=10.0)
 _FEATURES = Part("wav2vec2", weights=Given("weights"))
@@ -23,7 +23,7 @@ RECIPE = Recipe(
     equations="mean over layers of ‖G(x) − G(s)‖² / ‖G(s)‖², G = F Fᵀ / positions, and ‖F(x) − F(c)‖² / ‖F(c)‖²",
     figure="4,200,448 weights, 400 samples seen every 320; its source reports the stem with a ton of noise, from Adam "
     "at a learning rate that moves each sample by 0.1 a step",
-    cost="about 2 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=2),
     device="a GPU, or patience",
     weights="wav2vec2",
 )

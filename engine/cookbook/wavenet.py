@@ -1,6 +1,6 @@
 """Mital's time-domain transfer with the encoder of NSynth's WaveNet, started where it can arrive."""
 
-from engine.recipe import Choice, Given, Part, Real, Recipe, Term, Whole
+from engine.recipe import Choice, Cost, Given, Part, Real, Recipe, Term, Whole
 
 _VIEW = Part("mu-law", rate_hz=16000)
 _FEATURES = Part("wavenet", weights=Given("weights"))
@@ -23,7 +23,7 @@ RECIPE = Recipe(
     equations="mean over two layers of ‖G(x) − G(s)‖² / ‖G(s)‖², G = F Fᵀ / positions, and ‖F(x) − F(c)‖² / ‖F(c)‖²",
     figure="1,976,336 weights, 6,141 samples seen; its source ends in the noise it starts from, a hundred steps of a "
     "thousandth away",
-    cost="about 5 s of one core for each evaluation of ten seconds",
+    cost=Cost(evaluation_s=5),
     device="a GPU, or patience",
     weights="wavenet",
 )

@@ -1,6 +1,6 @@
 """Li et al. 2017 on log frames."""
 
-from engine.recipe import Given, Part, Recipe, Whole
+from engine.recipe import Cost, Given, Part, Recipe, Whole
 
 RECIPE = Recipe(
     name="wct",
@@ -13,5 +13,5 @@ RECIPE = Recipe(
     ),
     equations="E_s D_s^½ E_sᵀ E_c D_c^-½ E_cᵀ (x − μ) + μₛ, eigenvalues below 1e-5 of the greatest left out",
     figure="mean and covariance are the style's, to 1e-4",
-    cost="some 20 ms of one core for a second",
+    cost=Cost(second_s=0.02),
 )

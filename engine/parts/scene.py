@@ -8,11 +8,9 @@ import torch
 from engine.method import OnIterate, Work
 from engine.parts.representations import Representation
 from engine.parts.store import Piece, pieces
+from engine.recipe import PACE
 from engine.target import Target
 from engine.terms import Picture, Term
-
-#: What a number of iterations is multiplied by.
-QUALITY = {"draft": 0.25, "standard": 1.0, "fine": 2.5}
 
 
 @dataclass(frozen=True)
@@ -45,4 +43,4 @@ class Scene:
 
     def budget(self, iterations: float) -> int:
         """Iterations for the quality and pass asked for, where the recipe says ``iterations``."""
-        return self.work.budget(max(1, round(iterations * QUALITY[self.work.quality])))
+        return self.work.budget(max(1, round(iterations * PACE[self.work.quality])))

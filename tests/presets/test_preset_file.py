@@ -152,6 +152,8 @@ def test_an_unknown_format_is_refused(saved: Path, found: Any) -> None:
         ({"licence": "red \x1b[31m"}, "cannot be printed"),
         ({"tensors_sha256": "0" * 64}, "corrupt tensor: expected sha256 000000000000"),
         ({"params": {"deep": [float("inf")]}}, "params: Out of range float"),
+        ({"recipe": "deepmix-1", "params": {"iterations": "x"}}, "iterations is 'x'; expected a whole number from 1"),
+        ({"recipe": "deepmix-1", "params": {"filters": 10**12}}, "filters is 1000000000000; expected"),
         ({"chain": [{"plugin": "gain", "gain_db": float("nan")}]}, "chain: Out of range float"),
         ({"recipe": "kernal"}, "did you mean 'kernel'"),
     ],
