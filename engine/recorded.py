@@ -20,6 +20,8 @@ from engine.lbfgs import Objective
 
 #: How far a replay may be from the objective itself, of the largest number.
 TOLERANCE = 1e-4
+#: Numbers in a batch that is small enough to wait for its launches: sixteen stereo segments of ten seconds.
+SMALL = 16 * 2 * 441_000
 _log = logging.getLogger(__name__)
 #: Whether recordings have proved right in this process; empty before the first.
 _proved: list[bool] = []
@@ -91,4 +93,5 @@ class Recorded:
 
 
 def _worthwhile(x: Tensor) -> bool:
-    return x.is_cuda and os.environ.get("GRAMOPHONE_GRAPHS") != "0"
+    """A large batch keeps the GPU busy while the next launches are sent, and would need its memory twice."""
+    return x.is_cuda and x.numel() <= SMALL and os.environ.get("GRAMOPHONE_GRAPHS") != "0"
