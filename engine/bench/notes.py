@@ -28,7 +28,7 @@ TRIED = (
         "by arithmetic a third of the bytes for the spectra, a twentieth for the kernel; never run on a GPU",
     ),
     (
-        "on CUDA, an evaluation recorded as a graph",
+        "on CUDA, evaluations of small batches recorded as graphs",
         "one launch for two hundred in `draft`, six hundred in `standard`; never run on a GPU",
     ),
     ("bfloat16 products", "same end with float32 sums; stalls with bfloat16 results"),
