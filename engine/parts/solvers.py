@@ -80,13 +80,16 @@ def descend(
 class OnWaveform:
     """L-BFGS on the samples, from the stem (or the first pass), or with ``start="noise"`` from noise.
 
-    ``precondition`` evens out loud and quiet bins (`engine.precondition`), which suits losses on log magnitude.
+    ``precondition`` evens out loud and quiet bins (`engine.precondition`), with a ``power`` and ``bend`` that suit the
+    loss: those of log magnitude, or 2 and 0.1 for decibels.
     """
 
     iterations: float = 60
     history: int = 10
     start: str = "stem"
     precondition: bool = True
+    power: float = 0.75
+    bend: float = 1.0
 
     def __call__(self, scene: Scene, rendering: Rendering | None) -> Tensor:
         """With a ``rendering`` only the magnitude of what is found is taken."""
@@ -94,6 +97,8 @@ class OnWaveform:
         start = work.x if work.start is None else work.start
         if self.start == "noise" and work.start is None:
             start = common_noise(work.x, work.seed)
+        res = Resolution.at(scene.rate, 2048, 2)
+        even = Preconditioner(Picture(start), res, self.power, self.bend) if self.precondition else None
         found = descend(
             scene,
             lambda y: loss(Picture(y)),
@@ -101,7 +106,7 @@ class OnWaveform:
             work.x,
             scene.budget(self.iterations),
             self.history,
-            Preconditioner(Picture(start), Resolution.at(scene.rate, 2048, 2)) if self.precondition else None,
+            even,
         )
         if rendering is None:
             return found
