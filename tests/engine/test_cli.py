@@ -37,7 +37,7 @@ def test_recipes_as_json() -> None:
     for record in records:
         recipe = RECIPES[record["name"]]
         for key in ("name", "title", "source", "use", "weights", "device", "cost", "equations", "figure"):
-            assert record[key] == getattr(recipe, key)
+            assert record[key] == str(getattr(recipe, key))
         assert record["parts"] == list(recipe.parts)
         assert record["blends"] == (not recipe.blends)
         assert {key: param["default"] for key, param in record["params"].items()} == recipe.defaults
@@ -63,7 +63,7 @@ def test_a_recipe_is_shown_with_its_parameters() -> None:
     assert "14,714,688" in shown
     assert "blends yes" in shown
     assert "weights = vgg16 (vgg16 or random)" in shown
-    assert "iterations = 60 (1 to 100,000): evaluations of the loss" in shown
+    assert "iterations = 200 (1 to 100,000): evaluations of the loss" in shown
 
 
 def test_weights_are_told_by_their_name_or_a_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
