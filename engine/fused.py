@@ -38,7 +38,9 @@ def fused(plain: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
     @wraps(plain)
     def either(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        if not applies(args[0]) or _trusted.get(name) is False:  # type: ignore[arg-type]
+        first: Any = args[0]
+        followed = first.requires_grad and torch.is_grad_enabled()  # a kernel has no gradient of its own
+        if followed or not applies(first) or _trusted.get(name) is False:
             return plain(*args, **kwargs)
         if name not in _trusted:
             return _proved(name, plain, args, kwargs)

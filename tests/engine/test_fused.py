@@ -188,6 +188,16 @@ def test_kernels_can_be_refused(on_gpu: Callable[[Kernel], dict[str, bool]], mon
     assert trusted == {"doubled": False}
 
 
+def test_what_is_differentiated_keeps_its_plain_lines(on_gpu: Callable[[Kernel], dict[str, bool]]) -> None:
+    """A kernel would cut the gradient off."""
+    trusted = on_gpu(lambda x: x.detach() * 2)
+    x = torch.ones(3, requires_grad=True)
+    doubled(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2.0] * 3
+    assert trusted == {}
+
+
 def test_double_and_cpu_keep_their_plain_lines() -> None:
     """Kernels are for float32 on a GPU only."""
     assert not fused.applies(torch.ones(1))
