@@ -30,12 +30,14 @@ class Preconditioner:
     def __call__(self, gradient: Tensor) -> Tensor:
         """P g, same shape as g."""
         framed = frames_of(gradient.view(self.shape) * self.edge, self.res)
-        out, parts = OverlapAdd(framed, framed.shape[-2], self.res), spans(framed)
+        out, parts = None, spans(framed)
         for span in parts:
             spectrum = torch.fft.rfft(framed[..., span, :] * self.window).mul_(self.weight[..., span, :])
             back = torch.fft.irfft(spectrum, self.res.n_fft)
             if len(parts) == 1:
                 sound = assembled(back, self.window, 1.0, self.res.hop, self.shape[-1])
                 return sound.mul_(self.edge).flatten(1)
+            out = out or OverlapAdd(back, framed.shape[-2], self.res)
             out.add(span.start, back.mul_(self.window))
+        assert out is not None
         return out.sound(self.shape[-1]).mul_(self.edge).flatten(1)

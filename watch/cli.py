@@ -322,6 +322,4 @@ def _error(line: str) -> None:
 def _console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False)
-    # A table in a pipe has no window to fit into.
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=200)
+    return Console(stderr=stderr, highlight=False)

@@ -137,16 +137,16 @@ def doubled(x: Tensor) -> Tensor:
 
 
 def test_a_kernel_that_agrees_is_used_from_then_on(on_gpu: Callable[[Kernel], dict[str, bool]]) -> None:
-    """It is compared once."""
+    """It is compared once, and its own result is taken then too: the first render has the bytes of the second."""
     calls = []
 
     def kernel(x: Tensor) -> Tensor:
         calls.append(x)
-        return x * 2
+        return x * 2.0001
 
     trusted = on_gpu(kernel)
-    for k in range(3):
-        assert doubled(torch.full((2,), float(k))).tolist() == [2.0 * k, 2.0 * k]
+    for _ in range(3):
+        assert torch.equal(doubled(torch.ones(2)), torch.ones(2) * 2.0001)
     assert trusted == {"doubled": True}
     assert len(calls) == 3
 
