@@ -73,16 +73,14 @@ def batch(device: torch.device) -> int:
     """How many segments are solved at once on ``device`` unless told.
 
     On a CPU one for each core, four at most; on a GPU what should fit (if it does not, `engine.together` takes less).
+    What other programs leave free has no say in it: a batch's size can be in a GPU's last bits, and they should stay.
     """
     if device.type == "cpu":
         return min(torch.get_num_threads(), 4)
     if device.type != "cuda":
         return 16
-    try:
-        free, _ = torch.cuda.mem_get_info(device)
-    except RuntimeError:  # a GPU that another process has to itself
-        return 1
-    return min(64, max(1, free // SEGMENT_BYTES))
+    total: int = torch.cuda.get_device_properties(device).total_memory
+    return min(64, max(1, total * 4 // 5 // SEGMENT_BYTES))
 
 
 #: What says that memory ran out where no class of error does: Apple's GPUs, a CPU's allocator, CUDA's libraries.

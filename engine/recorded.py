@@ -86,9 +86,9 @@ class Recorded:
                 _proved.append(True)
             self._recording = recording
         except Exception as failure:
-            # A graph keeps memory of its own: where that does not fit, another batch's may.
-            if not devices.ran_out(failure):
-                _proved.append(False)
+            if devices.ran_out(failure):
+                return  # a graph keeps memory of its own: where that does not fit, another batch's may
+            _proved.append(False)
             _log.warning("an evaluation cannot be recorded as a graph here (%s); it is launched each time", failure)
 
 
