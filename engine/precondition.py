@@ -3,8 +3,6 @@
 ∂log(1+a)/∂a = 1/(1+a): a loud bin's loss barely moves while a quiet one's runs away, so plain gradient steps creep.
 Scaling bin by bin with h = ((a₀ + 1)/max)^power at the start a₀ evens that out and halves the evaluations; P is
 symmetric and positive, which is all that quasi-Newton needs.  Half the usual overlap is enough.
-
-A loss on decibels bends far below 1, at ``bend``, and goes as the logarithm from there on: a power of 2 evens it out.
 """
 
 import torch
@@ -17,10 +15,10 @@ from engine.terms import Picture
 class Preconditioner:
     """P applied to gradients ``[batch, channels * samples]`` of the waveform in ``start``."""
 
-    def __init__(self, start: Picture, res: Resolution, power: float = 0.75, bend: float = 1.0) -> None:
+    def __init__(self, start: Picture, res: Resolution, power: float = 0.75) -> None:
         x = start.x
         self.shape, self.res = x.shape, res
-        weight = start.magnitude(res).mT + bend
+        weight = start.magnitude(res).mT + 1
         self.weight = (weight / weight.amax((1, 2), keepdim=True)).pow_(power)[:, None]
         window = hann(res.n_fft, x.device, x.dtype)
         cover = overlap_add((window * window).expand(weight.shape[1], -1), res, x.shape[-1])

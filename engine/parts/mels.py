@@ -28,6 +28,25 @@ def mel_bands(res: Resolution, rate: int, bands: int, high_hz: float, per_hz: bo
     return (filters * area).float()
 
 
+@lru_cache(maxsize=16)
+def between_bands(res: Resolution, rate: int, bands: int, high_hz: float) -> Tensor:
+    """Weights ``[bands, bins]`` that interpolate along frequency between the middles of `mel_bands`.
+
+    Columns sum to one; below the first middle and above the last what is there stays.
+    """
+    if bands == 1:
+        return torch.ones(1, res.bins)
+    middles = mel_to_hz(torch.linspace(0, hz_to_mel(high_hz), bands + 2, dtype=torch.float64))[1:-1]
+    freqs = res.frequencies(rate).double().clamp(float(middles[0]), float(middles[-1]))
+    above = torch.searchsorted(middles, freqs).clamp(1, bands - 1)
+    share = (freqs - middles[above - 1]) / (middles[above] - middles[above - 1])
+    weights = torch.zeros(bands, res.bins, dtype=torch.float64)
+    columns = torch.arange(res.bins)
+    weights[above - 1, columns] = 1 - share
+    weights[above, columns] += share
+    return weights.float()
+
+
 @dataclass(frozen=True)
 class Decibels:
     """Power in dB from ``floor_db`` (0) to that of a full sine at the analysis level (1), not clipped above it.

@@ -8,6 +8,7 @@ strengthened (section 3 of the paper), iteration l of L weakening the rest by 1 
     polyphony    all but the p greatest activations of a frame
     continuity   sums along diagonals over ± c frames: templates that follow each other sound one after the other
 
+A few updates without rules follow, which are ours: what is still played finds its level, and nothing else begins to.
 Then the frames themselves, phases and all, are added up by H.
 """
 
@@ -63,6 +64,7 @@ class Mosaic:
     """
 
     iterations: int = 20
+    settling: int = 10
     repetition: int = 7
     polyphony: int = 10
     continuity: int = 3
@@ -81,12 +83,12 @@ class Mosaic:
         templates = self._corpus(scene, res)
         top = res.low or res.bins
         goal = linked_magnitude(work.x, res)[:, :top].mT / res.scale
-        total = scene.budget(self.iterations)
+        ruled, free = scene.budget(self.iterations), self.settling
 
         def tell(iteration: int, loss: float) -> None:
-            scene.tell(iteration, total, loss)
+            scene.tell(iteration, ruled + free, loss)
 
-        h = self.activations(goal, templates.magnitude[:, :top], total, tell)
+        h = self.activations(goal, templates.magnitude[:, :top], ruled, tell)
         played = torch.complex(h @ templates.frames.real, h @ templates.frames.imag)
         if rendering is not None:
             magnitude = torch.lerp(linked_magnitude(work.x, res), played.abs().mT * res.scale, work.amount)
@@ -109,8 +111,9 @@ class Mosaic:
         start = goal.sum((1, 2)) / (goal.shape[1] * sums.sum()).clamp_min(1e-12)
         h = start[:, None, None].expand(*goal.shape[:2], templates.shape[0])
         unplayed = sums <= 1e-6 * sums.amax()
-        for step in range(iterations):
-            h = self.sparse(h, 1 - (step + 1) / iterations)
+        for step in range(iterations + self.settling):
+            if step < iterations:
+                h = self.sparse(h, 1 - (step + 1) / iterations)
             model = h @ templates + tiny
             level = model * (total / model.sum((1, 2)))[:, None, None]
             tell(step + 1, float((torch.xlogy(goal, goal / level).sum((1, 2)) / total).mean()))

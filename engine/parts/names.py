@@ -59,6 +59,7 @@ KEEPERS = {
     "whitened": "engine.parts.keepers:KeepWhitened",
 }
 SOLVERS = {
+    "gains": "engine.parts.solvers:OnGains",
     "mapped": "engine.parts.moves:Mapped",
     "mosaic": "engine.parts.mosaic:Mosaic",
     "spectrogram": "engine.parts.solvers:OnSpectrogram",

@@ -8,13 +8,11 @@ Published, a sound is made for the picture by gradient descent from noise.  Ours
 picture becomes a gain, so its phase, its stereo image and its attacks stay where they are.
 """
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
-from engine.parts.mels import mel_bands
-from engine.spectra import Resolution, hz_to_mel, istft, mel_to_hz, stft
+from engine.parts.mels import between_bands, mel_bands
+from engine.spectra import Resolution, istft, stft
 from engine.travelgan.networks import BANDS
 
 #: The rate the published picture is of; generators are trained at it.
@@ -63,20 +61,6 @@ def played(spectrum: Tensor, gain_db: Tensor, rate: int, samples: int) -> Tensor
     beyond 11 kHz goes with the highest band.
     """
     res = resolution(rate)
-    between = _between(res, rate, gain_db.shape[1]).to(gain_db)
+    between = between_bands(res, rate, gain_db.shape[1], HIGH_HZ).to(gain_db)
     gain = torch.pow(10.0, (gain_db.mT @ between) / 20)
     return istft(spectrum.mul_(gain[:, None]), res, samples)
-
-
-@lru_cache(maxsize=16)
-def _between(res: Resolution, rate: int, bands: int) -> Tensor:
-    """Weights ``[bands, bins]`` that interpolate along frequency between the middles of bands; columns sum to one."""
-    middles = mel_to_hz(torch.linspace(0, hz_to_mel(HIGH_HZ), bands + 2, dtype=torch.float64))[1:-1]
-    freqs = res.frequencies(rate).double().clamp(float(middles[0]), float(middles[-1]))
-    above = torch.searchsorted(middles, freqs).clamp(1, bands - 1)
-    share = (freqs - middles[above - 1]) / (middles[above] - middles[above - 1])
-    weights = torch.zeros(bands, res.bins, dtype=torch.float64)
-    columns = torch.arange(res.bins)
-    weights[above - 1, columns] = 1 - share
-    weights[above, columns] += share
-    return weights.float()

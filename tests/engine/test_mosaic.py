@@ -12,7 +12,7 @@ from engine.spectra import Resolution
 from engine.style import Settings, Target, learn, restyle
 
 RATE = 22050
-NO_RULES = Mosaic(repetition=0, polyphony=10**6, continuity=0)
+NO_RULES = Mosaic(settling=0, repetition=0, polyphony=10**6, continuity=0)
 
 
 def problem(frames: int = 30, templates: int = 20, bins: int = 40) -> tuple[Tensor, Tensor]:
@@ -89,6 +89,17 @@ def test_continuity_plays_neighbours_along() -> None:
 
     along, alone = (diagonal(Mosaic(repetition=3, polyphony=4, continuity=c)) for c in (2, 0))
     assert along > alone + 0.2
+
+
+def test_what_is_played_finds_its_level() -> None:
+    """Settling brings the divergence down at every update, and plays nothing that the rules had silenced."""
+    goal, templates = problem()
+    ruled, _ = solved(Mosaic(settling=0, repetition=2, polyphony=4, continuity=1), goal, templates)
+    settled, told = solved(Mosaic(settling=30, repetition=2, polyphony=4, continuity=1), goal, templates)
+    assert len(told) == 50
+    assert all(after <= before + 1e-6 for before, after in pairwise(told[20:]))
+    assert told[-1] < 0.95 * told[20]
+    assert not settled[ruled == 0].any()
 
 
 def test_silent_templates_are_never_played() -> None:

@@ -37,8 +37,7 @@ def recording(name: str, folder: Path) -> Path:
     """Eight seconds of ``name`` as a mono 24-bit WAV at 22 050 Hz in ``folder``; skips the test without its package."""
     path = folder / f"{name}.wav"
     if not path.exists():
-        source = {"keys": _piano, "voice": _voice}.get(name, lambda _: _need(RECORDINGS[name]))(folder)
-        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(source(name, folder), dtype="float32", always_2d=True)
         mono = librosa.resample(samples.mean(1), orig_sr=rate, target_sr=RATE)
         soundfile.write(path, 0.7 * np.resize(mono, RATE * SECONDS), RATE, subtype="PCM_24")
     return path
@@ -69,18 +68,42 @@ def _tool(name: str) -> str:
     return found
 
 
-@cache
-def _piano(folder: Path) -> Path:
-    """Four bars of broken chords on the sound font's grand piano."""
-    font, player = _need(SOUND_FONT), _tool("fluidsynth")
-    song, track = mido.MidiFile(), mido.MidiTrack()
-    song.tracks.append(track)
-    track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(100)))
-    notes: list[tuple[float, float, int, int]] = []  # onset and length in beats, pitch, velocity
+Note = tuple[float, float, int, int]  # onset and length in beats, pitch, velocity
+
+
+def _chords() -> list[Note]:
+    """Four bars of broken chords over a bass."""
+    notes: list[Note] = []
     for bar, (root, *chord) in enumerate([(45, 60, 64, 69), (41, 60, 65, 69), (48, 60, 64, 67), (43, 59, 62, 67)]):
         notes.append((bar * 4, 3.8, root, 80))
         for step, tone in enumerate([0, 1, 2, 1, 0, 2, 1, 2]):
             notes.append((bar * 4 + step / 2, 0.6, chord[tone] + (12 if step == 5 else 0), 80 if step % 4 == 0 else 70))
+    return notes
+
+
+def _melody() -> list[Note]:
+    """A tune of sixteen slow notes."""
+    tune = (64, 67, 69, 71, 72, 71, 69, 67, 64, 62, 60, 62, 64, 67, 64, 57)
+    return [(beat, 1.5, pitch, 75) for beat, pitch in enumerate(tune)]
+
+
+def _scale() -> list[Note]:
+    """Four octaves in whole tones, upwards."""
+    return [(2 * step / 3, 1.0, 36 + 2 * step, 75) for step in range(24)]
+
+
+#: What a sound font's grand piano plays.
+PLAYED = {"keys": _chords, "melody": _melody, "scale": _scale}
+
+
+@cache
+def played(name: str, folder: Path) -> Path:
+    """``name`` of `PLAYED` in stereo at 44.1 kHz and 100 beats a minute, as the sound font plays it."""
+    font, player = _need(SOUND_FONT), _tool("fluidsynth")
+    song, track = mido.MidiFile(), mido.MidiTrack()
+    song.tracks.append(track)
+    track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(100)))
+    notes = PLAYED[name]()
     events = [(on, mido.Message("note_on", note=p, velocity=v)) for on, _, p, v in notes]
     events += [(on + length, mido.Message("note_off", note=p)) for on, length, p, _ in notes]
     now = 0
@@ -88,11 +111,18 @@ def _piano(folder: Path) -> Path:
         tick = round(beat * song.ticks_per_beat)
         track.append(message.copy(time=tick - now))
         now = tick
-    song.save(folder / "piano.mid")
-    out = folder / "piano-played.wav"
-    command = [player, "-ni", "-g", "0.6", "-r", "44100", "-F", str(out), str(font), str(folder / "piano.mid")]
+    score, out = folder / f"{name}.mid", folder / f"{name}-played.wav"
+    song.save(score)
+    command = [player, "-ni", "-g", "0.6", "-r", "44100", "-F", str(out), str(font), str(score)]
     subprocess.run(command, check=True, capture_output=True)
     return out
+
+
+def source(name: str, folder: Path) -> Path:
+    """Where the recording ``name`` is as it is, any rate and channels; skips the test without its package."""
+    if name in PLAYED:
+        return played(name, folder)
+    return _voice(folder) if name == "voice" else _need(RECORDINGS[name])
 
 
 @cache

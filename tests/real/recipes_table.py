@@ -39,8 +39,6 @@ from . import material
 SECONDS, RATE = 10, 22050
 #: Recordings of two channels that sound different; the style is as long.
 PAIRS = (("keys", "bell-choir"), ("drums", "organ"))
-#: What nobody has trained takes longer.
-LONGER: Mapping[str, Mapping[str, Any]] = {"gatys-vgg19": {"iterations": 400}}
 EAR = Path(__file__).parents[3] / "shared" / "tools" / "ear.py"
 
 
@@ -48,9 +46,7 @@ def stereo(name: str, folder: Path) -> Path:
     """Ten seconds of a recording as it is, both channels, in 24 bits."""
     path = folder / f"{name}.wav"
     if not path.exists():
-        material.recording(name, folder / "mono")
-        source = folder / "mono" / "piano-played.wav" if name == "keys" else material.RECORDINGS[name]
-        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(material.source(name, folder / "mono"), dtype="float32", always_2d=True)
         both = librosa.resample(samples.T, orig_sr=rate, target_sr=RATE)
         both = both if len(both) == 2 else both.repeat(2, 0)
         times = -(-SECONDS * RATE // both.shape[1])
@@ -98,7 +94,7 @@ def ears(folder: Path) -> Callable[[Path, Path, Path], tuple[float, float]]:
 
 def chosen(name: str) -> dict[str, Any]:
     """The parameters a recipe is learnt with: shorter where it says so, untrained where its weights are not here."""
-    params = {**SHORTER.get(name, {}), **LONGER.get(name, {})}
+    params = dict(SHORTER.get(name, {}))
     needed = RECIPES[name].weights
     if needed in weights.WEIGHTS and not weights.WEIGHTS[needed].installed:
         params["weights"] = weights.RANDOM
@@ -148,17 +144,17 @@ def measured(name: str, folder: Path, ratios: Callable[[Path, Path, Path], tuple
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Means over the pairs, a recipe a line."""
     columns = ("style_ratio", "layers", "tags", "chroma", "onset", "mfcc_ratio", "gap_db")
-    heads = ("", "style", "layers", "tags", "chroma", "onset", "mfcc", "gap dB", "loss falls", "shape", "CPU s")
+    falls = tuple(f"falls, {stem}" for stem, _ in PAIRS)
+    heads = ("", "style", "layers", "tags", "chroma", "onset", "mfcc", "gap dB", *falls, "shape", "CPU s")
     lines = [heads, ("---", *["---:"] * (len(heads) - 1))]
     for name in filter(found.__contains__, LEARNT):
         pairs = found[name]["pairs"]
         said = ", ".join(f"{key} = {value}" for key, value in found[name]["params"].items())
         means = [f"{fmean(row[column] for row in pairs):.2f}" for column in columns]
-        falls = [row["falls"] for row in pairs if row["falls"] is not None]
-        least = f"{min(falls):,.1f}×" if falls else "–"
+        fell = ["–" if row["falls"] is None else f"{row['falls']:,.1f}×" for row in pairs]
         shape = "same" if all(row["shape"] for row in pairs) else "**other**"
         cost = f"{fmean(row['cpu_s'] for row in pairs):,.1f}"
-        lines.append((f"`{name}`{f', {said}' if said else ''}", *means, least, shape, cost))
+        lines.append((f"`{name}`{f', {said}' if said else ''}", *means, *fell, shape, cost))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
