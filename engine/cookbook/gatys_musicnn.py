@@ -17,7 +17,7 @@ RECIPE = Recipe(
             ("musicnn-msd", "musicnn-mtt", "random"),
             "of the network, by what it was trained on; random: nobody has trained it",
         ),
-        "alpha": Real(0.1, 0, 1000, "weight of the stem"),
+        "alpha": Real(0.05, 0, 1000, "weight of the stem"),
         "iterations": Whole(100, 1, 100_000, "evaluations of the loss"),
     },
     terms=(

@@ -28,7 +28,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("kernel-linear", KEYS),
         ("kernel-2layer", KEYS),
         ("sliced-wasserstein", DRUMS),
-        ("grinstein-auditory", KEYS),
         # frames of the style can only say what the style has: here the notes of the same piano
         ("mosaic", ("melody", "scale")),
     ],
