@@ -189,10 +189,8 @@ class OnGains:
             level = self._bent(gains if spread is None else spread @ gains)
             return istft(spectrum * (level * _DECIBEL).exp().mT[:, None], res, work.x.shape[-1])
 
-        start = torch.zeros(work.x.shape[0], res.bins if spread is None else spread.shape[1], spectrum.shape[-2])
-        start = start.to(work.x)
-        if work.start is not None:
-            start = self._read(scene.stem.magnitude(res), Picture(work.start).magnitude(res), spread)
+        first = scene.stem if work.start is None else Picture(work.start)
+        start = self._read(scene.stem.magnitude(res), first.magnitude(res), spread)
         # the search's first step: 2 dB, a twentieth of 40
         typical = torch.full_like(start, 40)
         budget = scene.budget(self.iterations)
