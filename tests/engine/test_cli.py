@@ -63,7 +63,7 @@ def test_a_recipe_is_shown_with_its_parameters() -> None:
     assert "14,714,688" in shown
     assert "blends yes" in shown
     assert "weights = vgg16 (vgg16 or random)" in shown
-    assert "iterations = 200 (1 to 100,000): evaluations of the loss" in shown
+    assert "iterations = 100 (1 to 100,000): evaluations of the loss" in shown
 
 
 def test_weights_are_told_by_their_name_or_a_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,8 @@ SMALL = {
     "wav2vec2": {"iterations": 30},
     "grinstein-soundnet": {"iterations": 60},
 }
-SECONDS = {"wavenet": 0.3, "wav2vec2": 0.3}
+#: A gain has its limits, and in half a second what fades in and out is most of a picture.
+SECONDS = {"gatys-vgg19": 2.0, "gatys-vgg16": 2.0, "wavenet": 0.3, "wav2vec2": 0.3}
 ARCHIVES = Path(os.environ.get("GRAMOPHONE_TEST_WHEELS", ".ci/wheels"))
 
 
