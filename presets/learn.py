@@ -79,10 +79,11 @@ def request(
 ) -> Request:
     """What would be learnt from the files and folders ``paths``: hashed, not decoded.
 
-    Raises `PresetError` for a missing file, a wrong rate or parameters that are not JSON, `RecipeError` for an
-    unknown recipe.
+    Raises `PresetError` for a missing file, a wrong rate or parameters that are not JSON, `RecipeError` for a recipe
+    or parameters that it does not know.
     """
-    if recipes.find(recipe).trained:
+    found = recipes.find(recipe)
+    if found.trained:
         raise PresetError(
             f"recipe {recipe!r} is trained between two sets of sounds, not learnt from references: "
             "gramophone preset train --content DIR --style DIR --name NAME"
@@ -92,6 +93,7 @@ def request(
     if not 1.0 <= listen_s <= 3600.0:
         raise PresetError(f"listen is {listen_s:g} s; expected 1 to 3600 s of audio to learn from")
     cards.digest(dict(params or {}))
+    found.check(params or {})
     files = references.collect(paths, on_event)
     return Request(tuple(files), recipe, dict(params or {}), rate, float(listen_s))
 

@@ -71,7 +71,7 @@ def test_learning_takes_every_option(run: Run, wav: MakeWav, learning: Given, li
         "--param",
         "filters=16",
         "--param",
-        'mode="a"',
+        'phase="stem"',
         "--rate",
         "16000",
         "--listen",
@@ -80,7 +80,7 @@ def test_learning_takes_every_option(run: Run, wav: MakeWav, learning: Given, li
     defaults = ["--amount", "0.5", "--chain", chain, "--licence", "CC0"]
     run("learn", wav("tape.wav"), "--name", "tape", *options, *defaults)
     card = library.load("tape").card
-    assert (card.recipe, card.params, card.rate) == ("ulyanov", {"filters": 16, "mode": "a"}, 16_000)
+    assert (card.recipe, card.params, card.rate) == ("ulyanov", {"filters": 16, "phase": "stem"}, 16_000)
     assert (card.amount, card.chain, card.licence) == (0.5, ({"plugin": "reverb", "room_size": 0.5},), "CC0")
 
 

@@ -68,7 +68,7 @@ def test_the_cache_knows_the_sound_under_any_name_place_and_order(
 
 
 @pytest.mark.parametrize(
-    "changed", [{"recipe": "ulyanov"}, {"params": {"frames": 10}}, {"rate": 22_050}, {"listen_s": 5.0}, {"again": True}]
+    "changed", [{"recipe": "ulyanov"}, {"params": {"warm": 10}}, {"rate": 22_050}, {"listen_s": 5.0}, {"again": True}]
 )
 def test_anything_the_target_depends_on_is_learnt_anew(
     library: Library, wav: MakeWav, learning: Given, changed: dict[str, Any]
@@ -265,6 +265,15 @@ def test_an_unknown_recipe_names_the_nearest(library: Library, wav: MakeWav) -> 
     """The engine's own error comes through."""
     with pytest.raises(RecipeError, match="did you mean 'kernel'"):
         learn([wav("tape.wav")], "x", recipe="kernal", library=library)
+
+
+def test_wrong_parameters_are_refused_before_any_audio_is_read(library: Library, wav: MakeWav) -> None:
+    """A slip of the pen costs no minutes of listening."""
+    heard: list[Event] = []
+    for params, reason in (({"wram": 3}, "did you mean 'warm'"), ({"warm": -1}, "warm is -1; expected a whole number")):
+        with pytest.raises(RecipeError, match=reason):
+            learn([wav("tape.wav")], "x", params=params, library=library, on_event=heard.append)
+    assert heard == []
 
 
 def test_wrong_references_say_what_they_are(library: Library, wav: MakeWav, tmp_path: Path, learning: Given) -> None:
